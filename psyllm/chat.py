@@ -1,0 +1,182 @@
+"""ChatOpenAI over one aiohttp session: keeps the reasoning channel, names every failure, retries nothing itself.
+
+`retrying` owns the retries, with tenacity: 429 (after Retry-After), 5xx, lost connections, time-outs, malformed
+and truncated bodies. A refused key or an unknown model is not retried: it ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatResult
+from langchain_openai import ChatOpenAI
+from pydantic import ConfigDict, Field
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from psyllm.errors import Failure
+from psyllm.settings import ModelSettings
+
+LONGEST_WAIT_S = 120.0
+"""A Retry-After above this is cut to it, so that a broken header cannot stop a run for hours."""
+
+
+class Transient(Exception):
+    """A failed request that may go well when sent again."""
+
+    def __init__(self, what: str, wait_s: float | None = None, *, lost: bool = False) -> None:
+        super().__init__(what)
+        self.wait_s = wait_s
+        """Seconds the endpoint asked us to wait, if it did."""
+        self.lost = lost
+        """True if no connection could be made or kept."""
+
+
+class Chat(ChatOpenAI):
+    """One model at one endpoint. `sampling` goes into the request body as the settings write it."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    session: aiohttp.ClientSession = Field(exclude=True)
+    sampling: dict[str, Any]
+    timeout_s: float = 300
+
+    def _get_request_payload(
+        self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
+        return payload | self.sampling
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        body = await self._post(self._get_request_payload(messages, stop=stop, **kwargs))
+        result = self._create_chat_result(body)
+        message = body["choices"][0]["message"]
+        result.generations[0].message.additional_kwargs["reasoning"] = (
+            message.get("reasoning_content") or message.get("reasoning") or ""
+        )
+        return result
+
+    async def _post(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        key = self.openai_api_key.get_secret_value() if self.openai_api_key else "none"  # type: ignore[union-attr]
+        url = f"{str(self.openai_api_base).rstrip('/')}/chat/completions"
+        try:
+            async with self.session.post(
+                url,
+                json=payload,
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=aiohttp.ClientTimeout(total=self.timeout_s, sock_connect=20),
+            ) as response:
+                raw = await response.read()
+        except aiohttp.ClientConnectorError as error:
+            raise Transient(f"cannot connect to {url}: {error.os_error.strerror or error}", lost=True) from error
+        except TimeoutError as error:
+            raise Transient(f"no answer within {self.timeout_s:g} s", lost=True) from error
+        except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            raise Transient(f"connection lost: {type(error).__name__}", lost=True) from error
+        if response.status != 200:
+            raise _refused(response.status, response.headers, raw, url, self.model_name)
+        return _checked(raw)
+
+
+def _refused(status: int, headers: Mapping[str, str], raw: bytes, url: str, model: str) -> Transient | Failure:
+    said = raw[:300].decode("utf-8", "replace")
+    if status in (408, 409, 425, 429) or status >= 500:
+        return Transient(f"HTTP {status}: {said}", _retry_after(headers.get("Retry-After")))
+    if status in (401, 403):
+        return Failure("endpoint", f"{url} refused the API key (HTTP {status})", hint="check api_key_env", fatal=True)
+    if status == 404:
+        return Failure(
+            "endpoint", f"{url} does not know model {model!r} (HTTP 404)", hint="check base_url and model", fatal=True
+        )
+    return Failure("endpoint", f"HTTP {status} from {url}: {said}")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds from a Retry-After header: a number or an HTTP date."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except ValueError:
+        return None
+
+
+def _checked(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+        message = body["choices"][0]["message"]
+        content = message.get("content")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise Transient(f"malformed body of {len(raw)} bytes ({type(error).__name__})") from error
+    if not isinstance(content, str):
+        message["content"] = ""
+    return body  # type: ignore[no-any-return]
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.wait_s if isinstance(error, Transient) else None
+    if asked is not None:
+        return min(asked, LONGEST_WAIT_S)
+    return wait_random_exponential(multiplier=0.5, max=30)(state)
+
+
+def retrying(tries: int, stopping: asyncio.Event) -> AsyncRetrying:
+    """tenacity's loop for one call: raises the last Transient after `tries` requests, Failure once `stopping` is set."""
+
+    async def sleep(seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), seconds)
+            raise Failure("stopped", "the run is being stopped")
+
+    return AsyncRetrying(
+        retry=retry_if_exception_type(Transient),
+        wait=_wait,
+        stop=stop_after_attempt(tries),
+        sleep=sleep,
+        reraise=True,
+    )
+
+
+def chat_model(settings: ModelSettings, name: str, base_url: str, session: aiohttp.ClientSession) -> Chat:
+    """The chat model of one settings entry. Raises UsageError if its API key is not set."""
+    return Chat(
+        model=settings.model,
+        base_url=base_url,
+        api_key=settings.api_key(name),
+        session=session,
+        sampling=dict(settings.sampling),
+        timeout_s=settings.timeout_s,
+        max_retries=0,
+    )
+
+
+@asynccontextmanager
+async def http_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """One pool for all endpoints; calls are gated, connections are not."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60)) as session:
+        yield session

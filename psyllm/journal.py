@@ -1,0 +1,396 @@
+"""The journal of one run: every post, call and dialogue in one SQLite database (WAL), written in groups.
+
+One thread writes. It commits what has gathered every 50 ms, so that a killed run loses at most the replies of
+the last 0.1 s; they and the calls in flight are all that the next start pays again. Reading goes through a
+connection of its own and sees what is committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from psyllm.errors import Failure, UsageError
+from psyllm.messages import Message, Step
+from psyllm.records import SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
+
+DATABASE = "journal-0.db"
+"""One database a worker; the number is the worker's."""
+GROUP_S = 0.05
+"""Seconds that the writer gathers before it commits."""
+
+
+def text_hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, as the endpoint reports them."""
+
+    prompt: int = 0
+    cached: int = 0
+    """Part of `prompt` that the server had in its prefix cache."""
+    completion: int = 0
+    reasoning: int = 0
+    """Part of `completion` spent on the reasoning channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One paid call: what was sent, what came back."""
+
+    key: bytes
+    step: Step
+    correction: int
+    """0-based: how often the answer was sent back because it did not fit its schema."""
+    sample: int
+    role: str
+    model_name: str
+    model: str
+    endpoint: str
+    prompts: tuple[PromptRef, ...]
+    schema_name: str
+    schema_sha256: str
+    sampling: Mapping[str, Any]
+    messages: tuple[Message, ...]
+    reply: str
+    reasoning: str
+    parsed: str | None
+    finish_reason: str
+    usage: Usage
+    cost_usd: float | None
+    started: float
+    seconds: float
+    retries: tuple[str, ...]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """The part of a stored call that decides how a dialogue goes on."""
+
+    reply: str
+    reasoning: str
+    finish_reason: str
+
+
+class Journal:
+    """Open with `Journal.open(folder, ...)`; close to commit the rest. One process at a time."""
+
+    def __init__(self, folder: Path, lock: FileLock, on_failure: Callable[[Failure], None]) -> None:
+        self.folder = folder
+        self._lock = lock
+        self._on_failure = on_failure
+        self._queue: queue.SimpleQueue[_Job | threading.Event | None] = queue.SimpleQueue()
+        self._reader = connect(folder / DATABASE, read_only=True)
+        self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._writer.start()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        fingerprint: Mapping[str, Any],
+        software_version: str,
+        on_failure: Callable[[Failure], None] = lambda failure: None,
+    ) -> Journal:
+        """Open the run folder for growing, creating it if needed.
+
+        `fingerprint` is everything that a dialogue's fate depends on, by dotted name. Raises UsageError if the
+        run was started with another one, Failure('store') if another process holds the run or it cannot be written.
+        `on_failure` is called from the writer's thread, once, when writing fails.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / "grow.lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise Failure(
+                "store", f"another process is growing {folder}", hint="wait for it, stop it, or give another --run"
+            ) from None
+        except OSError as error:
+            raise Failure("store", f"cannot write {folder}: {error.strerror}", hint="give another --run") from error
+        try:
+            _prepare(folder / DATABASE, fingerprint, software_version)
+            return cls(folder, lock, on_failure)
+        except sqlite3.Error as error:
+            lock.release()
+            raise _write_failure(folder, error) from error
+        except BaseException:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Commit everything that was handed over, then let go of the run."""
+        self._queue.put(None)
+        self._writer.join()
+        self._reader.close()
+        self._lock.release()
+
+    # -------------------------------------------------------- writing
+
+    def record(self, call: Call, position: int) -> None:
+        """Store a call and make it step `position` of its dialogue."""
+        self._queue.put(lambda w: w.call(call, position))
+
+    def link(self, dialogue_id: str, position: int, key: bytes) -> None:
+        """Make a stored call step `position` of a dialogue."""
+        self._queue.put(lambda w: w.link(dialogue_id, position, key))
+
+    def finish(self, dialogue: Dialogue) -> None:
+        """Store a dialogue's end; a failed one may be stored again."""
+        self._queue.put(lambda w: w.dialogue(dialogue))
+
+    def add_posts(self, posts: Iterable[tuple[int, Post]]) -> None:
+        """Store posts with their position in the input."""
+        rows = tuple(posts)
+        self._queue.put(lambda w: w.posts(rows))
+
+    def add_prompts(self, files: Iterable[tuple[PromptRef, str]]) -> None:
+        """Keep the prompt texts with the run, so that it can be read after the files moved on."""
+        rows = tuple(files)
+        self._queue.put(lambda w: w.prompts(rows))
+
+    def flush(self) -> None:
+        """Wait until everything handed over so far is committed."""
+        done = threading.Event()
+        self._queue.put(done)
+        done.wait()
+
+    def _write(self) -> None:
+        failed = False
+        with closing(connect(self.folder / DATABASE)) as db:
+            writer = _Writer(db)
+            closing_down = False
+            while not closing_down:
+                group, closing_down = self._gather()
+                try:
+                    if not failed:
+                        writer.commit([job for job in group if not isinstance(job, threading.Event)])
+                except sqlite3.Error as error:
+                    failed = True
+                    self._on_failure(_write_failure(self.folder, error))
+                for job in group:
+                    if isinstance(job, threading.Event):
+                        job.set()
+
+    def _gather(self) -> tuple[list[_Job | threading.Event], bool]:
+        """The jobs of the next group, and whether the journal is being closed."""
+        group: list[_Job | threading.Event] = []
+        item = self._queue.get()
+        deadline = time.monotonic() + GROUP_S
+        while item is not None:
+            group.append(item)
+            try:
+                item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    # -------------------------------------------------------- reading
+
+    def find(self, key: bytes) -> StoredReply | None:
+        """The committed reply to exactly this call, if it was ever paid."""
+        row = self._reader.execute(
+            "SELECT r.body, t.body, c.finish_reason FROM calls c JOIN texts r ON r.id = c.reply_id"
+            " LEFT JOIN texts t ON t.id = c.reasoning_id WHERE c.key = ?",
+            (key,),
+        ).fetchone()
+        return StoredReply(inflate(row[0]), inflate(row[1]) if row[1] else "", row[2]) if row else None
+
+    def finished(self) -> frozenset[str]:
+        """Ids of dialogues with a final status; failed ones are tried again."""
+        rows = self._reader.execute("SELECT id FROM dialogues WHERE status != ?", (Status.FAILED,))
+        return frozenset(row[0] for row in rows)
+
+    def post_hashes(self) -> dict[str, bytes]:
+        """Post id -> hash of its record, for every post that this run has seen."""
+        rows = self._reader.execute("SELECT p.id, t.sha256 FROM posts p JOIN texts t ON t.id = p.record_id")
+        return dict(rows.fetchall())
+
+
+class _Writer:
+    """Turns jobs into rows. Lives in the writer's thread."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self._ids: dict[bytes, int] = {}
+
+    def commit(self, jobs: Sequence[_Job]) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            job(self)
+        self.db.execute("COMMIT")
+        if len(self._ids) > 50_000:
+            self._ids.clear()
+
+    def text(self, text: str) -> int:
+        digest = text_hash(text)
+        known = self._ids.get(digest)
+        if known is None:
+            self.db.execute(
+                "INSERT OR IGNORE INTO texts (sha256, body) VALUES (?, ?)", (digest, zlib.compress(text.encode(), 6))
+            )
+            known = int(self.db.execute("SELECT id FROM texts WHERE sha256 = ?", (digest,)).fetchone()[0])
+            self._ids[digest] = known
+        return known
+
+    def call(self, call: Call, position: int) -> None:
+        usage, step = call.usage, call.step
+        messages = [[message.role, [self.text(part) for part in message.parts]] for message in call.messages]
+        row = {
+            "key": call.key,
+            "sample": call.sample,
+            "post_id": step.post_id,
+            "repeat": step.repeat,
+            "path": f"{step.path}/{call.correction}",
+            "role": call.role,
+            "model_name": call.model_name,
+            "model": call.model,
+            "endpoint": call.endpoint,
+            "prompts": json.dumps([f"{ref.id}@{ref.version}#{ref.sha256}" for ref in call.prompts]),
+            "schema_name": call.schema_name,
+            "schema_sha256": call.schema_sha256,
+            "sampling": json.dumps(call.sampling),
+            "messages": json.dumps(messages, separators=(",", ":")),
+            "reply_id": self.text(call.reply),
+            "reasoning_id": self.text(call.reasoning) if call.reasoning else None,
+            "parsed_id": self.text(call.parsed) if call.parsed is not None else None,
+            "finish_reason": call.finish_reason,
+            "prompt_tokens": usage.prompt,
+            "cached_tokens": usage.cached,
+            "completion_tokens": usage.completion,
+            "reasoning_tokens": usage.reasoning,
+            "cost_usd": call.cost_usd,
+            "started": call.started,
+            "seconds": call.seconds,
+            "retries": json.dumps(call.retries),
+            "error": call.error,
+        }
+        names = ", ".join(row)
+        marks = ", ".join(f":{name}" for name in row)
+        self.db.execute(f"INSERT OR IGNORE INTO calls ({names}) VALUES ({marks})", row)  # noqa: S608 (own names)
+        self.link(step.dialogue_id, position, call.key)
+
+    def link(self, dialogue_id: str, position: int, key: bytes) -> None:
+        self.db.execute(
+            "INSERT OR REPLACE INTO steps SELECT ?, ?, id FROM calls WHERE key = ?", (dialogue_id, position, key)
+        )
+
+    def dialogue(self, dialogue: Dialogue) -> None:
+        plan = dialogue.plan
+        modes = [turn.mode for turn in dialogue.turns]
+        urgent = ("emergency", "safety_first", "explore", "ordinary")
+        self.db.execute(
+            "INSERT OR REPLACE INTO dialogues VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                dialogue.id,
+                dialogue.post_id,
+                dialogue.repeat,
+                dialogue.status,
+                plan.modality.chosen if plan else "",
+                plan.severity if plan else "",
+                next((mode for mode in urgent if mode in modes), ""),
+                len(dialogue.turns),
+                dialogue.provenance.rehearsal,
+                dialogue.forked_from,
+                time.time(),
+                self.text(dialogue.model_dump_json()),
+            ),
+        )
+        self.db.execute("DELETE FROM reasons WHERE dialogue_id = ?", (dialogue.id,))
+        self.db.executemany(
+            "INSERT INTO reasons VALUES (?, ?, ?, ?, ?, ?)",
+            [(dialogue.id, i, r.code, r.role, r.round, r.detail) for i, r in enumerate(dialogue.reasons)],
+        )
+
+    def posts(self, rows: Iterable[tuple[int, Post]]) -> None:
+        self.db.executemany(
+            "INSERT OR IGNORE INTO posts VALUES (?, ?, ?)",
+            [(post.id, position, self.text(post.model_dump_json())) for position, post in rows],
+        )
+
+    def prompts(self, rows: Iterable[tuple[PromptRef, str]]) -> None:
+        self.db.executemany(
+            "INSERT OR IGNORE INTO prompts VALUES (?, ?, ?, ?)",
+            [(ref.sha256, ref.id, ref.version, self.text(text)) for ref, text in rows],
+        )
+
+
+_Job = Callable[[_Writer], None]
+
+
+def inflate(body: bytes) -> str:
+    """A stored text as it was."""
+    return zlib.decompress(body).decode()
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection with the run's settings; autocommit, transactions are explicit."""
+    if read_only:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30, check_same_thread=False)
+    db = sqlite3.connect(path, isolation_level=None, timeout=30)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    return db
+
+
+def _prepare(path: Path, fingerprint: Mapping[str, Any], software_version: str) -> None:
+    """Create the tables, or check that this run may go on under this fingerprint."""
+    with closing(connect(path)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            for statement in (Path(__file__).parent / "journal.sql").read_text(encoding="utf-8").split(";\n"):
+                db.execute(statement)
+            rows = {
+                "schema_version": str(SCHEMA_VERSION),
+                "software_version": software_version,
+                "fingerprint": json.dumps(fingerprint, sort_keys=True),
+                "started": repr(time.time()),
+            }
+            db.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+        db.execute("COMMIT")
+        meta = read_meta(db, path)
+    then: dict[str, Any] = json.loads(meta["fingerprint"])
+    now: dict[str, Any] = json.loads(json.dumps(fingerprint))
+    changed = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
+    if changed:
+        lines = [f"  {key}: run has {then.get(key)!r}, now {now.get(key)!r}" for key in changed]
+        raise UsageError(
+            f"{path.parent} was started with other settings:\n" + "\n".join(lines),
+            hint="go on with the same settings, or give another --run",
+        )
+
+
+def read_meta(db: sqlite3.Connection, path: Path) -> dict[str, str]:
+    """The run's meta table. Raises UsageError for a run of another schema version."""
+    meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    if meta.get("schema_version") != str(SCHEMA_VERSION):
+        raise UsageError(
+            f"{path} has schema version {meta.get('schema_version')}, this psyllm reads {SCHEMA_VERSION}",
+            hint=f"use the psyllm it was made with ({meta.get('software_version')}), or start another run",
+        )
+    return meta
+
+
+def _write_failure(folder: Path, error: sqlite3.Error) -> Failure:
+    return Failure(
+        "store",
+        f"cannot write the journal of {folder}: {error}",
+        hint="free some space or mend the rights, then run the same command: it goes on where this stopped",
+        fatal=True,
+    )

@@ -1,0 +1,200 @@
+"""Settings: psyllm.toml names models, profiles say which model serves which role.
+
+    profile = "deepseek"                       # used when --models is not given
+
+    [models.deepseek]
+    base_url = "https://api.deepseek.com/v1"
+    model = "deepseek-chat"
+    api_key_env = "DEEPSEEK_API_KEY"           # read from the environment or .env, never stored
+    structured = "json_object"
+    sampling = { temperature = 0.9, max_tokens = 4000 }
+
+    [profiles.deepseek]
+    default = "deepseek"
+    critic = "other"                           # a role can have a model of its own
+
+Two models and profiles are built in: `rehearsal` (rules, no model) and `embedded` (SmolLM2-135M in this process).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from psyllm.errors import UsageError
+from psyllm.records import ROLES, Role, System
+
+DEFAULT_FILE = Path("psyllm.toml")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Price(_Section):
+    input: float = Field(ge=0)
+    """USD per million prompt tokens that were not cached."""
+    cached: float | None = Field(default=None, ge=0)
+    """USD per million cached prompt tokens; None means the input price."""
+    output: float = Field(ge=0)
+    """USD per million completion tokens, reasoning included."""
+
+    def cost(self, prompt: int, cached: int, completion: int) -> float:
+        """USD of one call from its token counts; `cached` is part of `prompt`."""
+        reused = self.input if self.cached is None else self.cached
+        return ((prompt - cached) * self.input + cached * reused + completion * self.output) / 1e6
+
+
+class ModelSettings(_Section):
+    kind: Literal["endpoint", "rehearsal", "embedded"] = "endpoint"
+    base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Up to and including /v1. Empty for the two built-in kinds, which start their own server."""
+    model: str = Field(min_length=1)
+    """The model's name as the endpoint knows it; part of the key under which an answer is reused."""
+    api_key_env: str = ""
+    """Name of the environment variable that holds the key; empty if the endpoint needs none."""
+    structured: Literal["json_schema", "json_object", "text"] = "json_schema"
+    """How an answer is kept to its schema: by the server, as any JSON object, or by asking in words."""
+    trace: Literal["written", "native"] = "written"
+    """The therapist's reasoning: a written field, or the reasoning channel of a reasoning model."""
+    sampling: dict[str, JsonValue] = {"temperature": 0.8, "max_tokens": 4000}
+    """Sent as they stand in the request body, e.g. temperature, top_p, max_tokens."""
+    send_seed: bool = True
+    """Whether to send the call's seed; some endpoints refuse it."""
+    price: Price | None = None
+    concurrency: int = Field(default=16, ge=1, le=4096)
+    """Calls in flight at once; --concurrency overrides it."""
+    timeout_s: float = Field(default=300, gt=0)
+    """Seconds for one request, body included."""
+    tries: int = Field(default=8, ge=1, le=50)
+    """Requests per call before it counts as failed."""
+
+    @model_validator(mode="after")
+    def _endpoint_has_url(self) -> ModelSettings:
+        if self.kind == "endpoint" and not self.base_url:
+            raise ValueError("base_url is missing")
+        return self
+
+    def api_key(self, name: str) -> SecretStr:
+        """The key. Raises UsageError if the variable is not set."""
+        if not self.api_key_env:
+            return SecretStr("none")
+        value = os.environ.get(self.api_key_env) or dotenv_values(".env").get(self.api_key_env)
+        if not value:
+            raise UsageError(
+                f"model {name!r} needs an API key, but {self.api_key_env} is not set",
+                hint=f"export {self.api_key_env}=... or write it into .env",
+            )
+        return SecretStr(value)
+
+
+class Profile(_Section):
+    """Which model serves which role."""
+
+    default: str
+    planner: str | None = None
+    patient: str | None = None
+    diagnostician: str | None = None
+    therapist: str | None = None
+    critic: str | None = None
+
+    def model_for(self, role: Role) -> str:
+        own: str | None = getattr(self, role)
+        return own or self.default
+
+
+class Rules(_Section):
+    """Bounds of every dialogue of a run. They are part of what a dialogue's fate depends on."""
+
+    seed: int = 0
+    min_rounds: int = Field(default=2, ge=1, le=8)
+    max_rounds: int = Field(default=4, ge=1, le=8)
+    modalities: tuple[str, ...] = ()
+    """Modalities on offer; empty means all."""
+    systems: tuple[System, ...] = ("dsm5tr", "icd11")
+    max_revisions: int = Field(default=2, ge=0, le=5)
+    """How often one turn may be sent back before the dialogue is rejected."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Rules:
+        if self.min_rounds > self.max_rounds:
+            raise ValueError(f"min_rounds {self.min_rounds} is above max_rounds {self.max_rounds}")
+        return self
+
+
+BUILT_IN_MODELS = {
+    "rehearsal": ModelSettings(kind="rehearsal", model="rehearsal", sampling={}),
+    "embedded": ModelSettings(
+        kind="embedded",
+        model="SmolLM2-135M-Instruct",
+        sampling={"temperature": 0.7, "max_tokens": 3000},
+        concurrency=2,
+        timeout_s=900,
+    ),
+}
+
+
+class Settings(_Section):
+    profile: str = "rehearsal"
+    """The profile used when --models is not given."""
+    prompts: Path | None = None
+    """A folder that overlays the shipped prompts file by file."""
+    models: dict[str, ModelSettings] = Field(default={}, validate_default=True)
+    profiles: dict[str, Profile] = Field(default={}, validate_default=True)
+    grow: Rules = Rules()
+
+    @field_validator("models")
+    @classmethod
+    def _add_built_in_models(cls, models: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
+        return BUILT_IN_MODELS | models
+
+    @field_validator("profiles")
+    @classmethod
+    def _add_built_in_profiles(cls, profiles: dict[str, Profile]) -> dict[str, Profile]:
+        return {name: Profile(default=name) for name in BUILT_IN_MODELS} | profiles
+
+    @model_validator(mode="after")
+    def _models_exist(self) -> Settings:
+        for name, profile in self.profiles.items():
+            for role in ROLES:
+                if profile.model_for(role) not in self.models:
+                    raise ValueError(f"profiles.{name}: {role} names the unknown model {profile.model_for(role)!r}")
+        return self
+
+    def cast(self, profile: str | None) -> dict[Role, str]:
+        """Role -> model name for a profile. Raises UsageError for an unknown one."""
+        name = profile or self.profile
+        if name not in self.profiles:
+            raise UsageError(f"unknown profile {name!r}", hint=f"known: {', '.join(sorted(self.profiles))}")
+        return {role: self.profiles[name].model_for(role) for role in ROLES}
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read psyllm.toml, or the defaults if there is none here. Raises UsageError naming file and value."""
+    file = path or DEFAULT_FILE
+    if not file.exists():
+        if path is not None:
+            raise UsageError(f"settings file {path} does not exist", hint="copy examples/psyllm.toml to start one")
+        return Settings()
+    try:
+        data: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        return Settings.model_validate(data)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"{file}: {wrong}", hint="examples/psyllm.toml shows every setting") from error
