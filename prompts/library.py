@@ -1,0 +1,183 @@
+"""Loads prompt files, checks them, renders their sections.
+
+A prompt is Markdown with YAML front matter; each first-level heading of its body names a section:
+
+    ---
+    id: patient
+    name: Patient simulator
+    version: "1.0"
+    summary: Speaks as the client.
+    ---
+    # System
+    You are the person in <client>.
+
+A role has System, Task and, where its turns can be sent back, Revise; the critic has a pair for each of its two
+calls; a modality has Therapist and Critic.
+Sections are Jinja2, sandboxed and strict: an unknown variable is an error. A user's folder overlays the
+shipped one file by file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from psyllm.errors import UsageError
+from psyllm.records import PromptRef
+
+SHIPPED = Path(__file__).parent
+_SLUG = r"^[a-z][a-z0-9_]*$"
+_HEADING = re.compile(r"^# (.+?)\s*$", re.MULTILINE)
+_ROLE_SECTIONS = {
+    "planner": {"system", "task"},
+    "patient": {"system", "task", "revise"},
+    "diagnostician": {"system", "task"},
+    "therapist": {"system", "task", "revise"},
+    "critic": {"client system", "client task", "reply system", "reply task"},
+    "counsellor": {"system"},
+}
+_MODALITY_SECTIONS = {"therapist", "critic"}
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+class RoleMatter(BaseModel):
+    """Front matter of a role prompt."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str = Field(pattern=_SLUG)
+    name: str
+    version: str
+    summary: str
+
+
+class Technique(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str = Field(pattern=_SLUG)
+    klass: str = Field(alias="class", pattern=_SLUG)
+    """Class that a risk mode may lock, e.g. exposure or deep_interpretation."""
+    line: str
+    """What it is, in one line."""
+
+
+class Marker(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    line: str
+    """What the critic looks for, in one line."""
+
+
+class ModalityMatter(RoleMatter):
+    """Front matter of a modality."""
+
+    techniques: tuple[Technique, ...] = Field(min_length=1)
+    indications: tuple[str, ...] = Field(min_length=1)
+    contraindications: tuple[str, ...] = ()
+    fidelity: tuple[Marker, ...] = Field(min_length=1)
+    anti: tuple[Marker, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """One checked prompt file."""
+
+    path: Path
+    matter: RoleMatter
+    sections: Mapping[str, str]
+    """Section name in lower case -> template text."""
+    sha256: str
+
+    @property
+    def ref(self) -> PromptRef:
+        return PromptRef(id=self.matter.id, version=self.matter.version, sha256=self.sha256[:12])
+
+    def render(self, section: str, **variables: object) -> str:
+        """Render one section. Raises UsageError naming the file for an unknown variable or a template error."""
+        try:
+            return _JINJA.from_string(self.sections[section]).render(variables).strip()
+        except TemplateError as error:
+            raise UsageError(
+                f"{self.path}, section {section!r}: {error.message}",
+                hint=f"known variables here: {', '.join(sorted(variables)) or 'none'}",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Modality(PromptFile):
+    matter: ModalityMatter
+
+    @cached_property
+    def techniques(self) -> Mapping[str, Technique]:
+        return {technique.id: technique for technique in self.matter.techniques}
+
+
+class Library:
+    """Every prompt of a run: the shipped folder, overlaid file by file by the user's own."""
+
+    def __init__(self, overlay: Path | None = None) -> None:
+        """Load and check every file. Raises UsageError for a missing overlay or a file with mistakes."""
+        if overlay is not None and not overlay.is_dir():
+            raise UsageError(f"prompts folder {overlay} does not exist", hint="give a folder with roles/ or modalities/")
+        self.roles: dict[str, PromptFile] = {}
+        self.modalities: dict[str, Modality] = {}
+        for folder in filter(None, (SHIPPED, overlay)):
+            for path in sorted((folder / "roles").glob("*.md")):
+                self.roles[path.stem] = PromptFile(*_read(path, RoleMatter, "roles"))
+            for path in sorted((folder / "modalities").glob("*.md")):
+                matter_path, matter, sections, sha256 = _read(path, ModalityMatter, "modalities")
+                self.modalities[path.stem] = Modality(matter_path, matter, sections, sha256)
+
+    def modality(self, name: str) -> Modality:
+        """Raises UsageError naming the known ids."""
+        if name not in self.modalities:
+            raise UsageError(f"unknown modality {name!r}", hint=f"known: {', '.join(sorted(self.modalities))}")
+        return self.modalities[name]
+
+    def files(self) -> tuple[PromptFile, ...]:
+        return (*self.roles.values(), *self.modalities.values())
+
+
+_Matter = TypeVar("_Matter", bound=RoleMatter)
+
+
+def _read(path: Path, kind: type[_Matter], folder: str) -> tuple[Path, _Matter, dict[str, str], str]:
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
+    opening, _, rest = text.partition("---\n")
+    head, fence, body = rest.partition("\n---\n")
+    if opening.strip() or not fence:
+        raise UsageError(f"{path}:1: no front matter", hint="start the file with '---', YAML, '---'")
+    try:
+        matter = kind.model_validate(yaml.safe_load(head))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: front matter is not YAML: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'front matter'}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"{path}: {wrong}") from error
+    if matter.id != path.stem:
+        raise UsageError(f"{path}: id {matter.id!r} is not the file's name", hint=f"write id: {path.stem}")
+    pieces = _HEADING.split(body)
+    sections = {name.lower(): section.strip() for name, section in zip(pieces[1::2], pieces[2::2], strict=True)}
+    if folder == "roles" and path.stem not in _ROLE_SECTIONS:
+        raise UsageError(f"{path}: there is no role {path.stem!r}", hint=f"roles: {', '.join(_ROLE_SECTIONS)}")
+    wanted = _ROLE_SECTIONS[path.stem] if folder == "roles" else _MODALITY_SECTIONS
+    if missing := wanted - sections.keys():
+        raise UsageError(f"{path}: section {', '.join(sorted(missing))} is missing", hint="add '# Name' headings")
+    if unknown := sections.keys() - wanted:
+        raise UsageError(
+            f"{path}: unknown section {', '.join(sorted(unknown))}", hint=f"known: {', '.join(sorted(wanted))}"
+        )
+    return path, matter, sections, hashlib.sha256(raw).hexdigest()
