@@ -1,0 +1,70 @@
+"""Risk, graded before and apart from diagnosis: the screen in code and the model's proposal, the higher wins.
+
+A level once reached never drops within a dialogue; reasons for living and lighter moods lower nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import get_args
+
+from clinical.schema import Domain, RiskTable
+from clinical.sentence import normal
+from psyllm.records import Mode, Risk, Turn
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""From the least to the most urgent."""
+RAISED = 2
+"""The level from which a domain's `if_raised` patterns count."""
+
+
+def screen(sentence: str, domain: Domain, standing: int = 0) -> int:
+    """The level that one sentence raises by its words alone; `standing` is the level reached before it."""
+    text = normal(sentence)
+    for figure in (*domain.idioms, *domain.denials):
+        text = figure.sub(" ", text)
+    for rung in reversed(domain.levels):
+        patterns = rung.screen + (rung.if_raised if standing >= RAISED else ())
+        if any(p.search(text) for p in patterns) and not any(p.search(text) for p in rung.unless):
+            return rung.level
+    return 0
+
+
+def grade(name: str, domain: Domain, proposed: Iterable[Risk], turns: Sequence[Turn]) -> Risk:
+    """One domain after the last turn. A proposal that names no client sentence counts as level 1 at most."""
+    grounds: list[tuple[int, tuple[int, ...]]] = []
+    level = 0
+    for turn in turns:
+        for sentence in turn.client:
+            found = screen(sentence.text, domain, level)
+            grounds.append((found, (sentence.n,)))
+            level = max(level, found)
+    spoken = {sentence.n for turn in turns for sentence in turn.client}
+    top = len(domain.levels) - 1
+    for risk in (*(risk for turn in turns for risk in turn.risks), *proposed):
+        if risk.domain == name:
+            sentences = tuple(n for n in risk.sentences if n in spoken)
+            grounds.append((min(risk.level, top if sentences else 1), sentences))
+    level = max((found for found, _ in grounds), default=0)
+    where = {n for found, numbers in grounds if found == level > 0 for n in numbers}
+    return Risk(domain=name, level=level, sentences=tuple(sorted(where)), mode=domain.levels[level].mode)
+
+
+def worst(risks: Iterable[Risk]) -> Risk | None:
+    """The most urgent risk: by mode, then by level."""
+    return max(risks, key=lambda risk: (MODES.index(risk.mode), risk.level), default=None)
+
+
+def protocol(table: RiskTable, risks: Sequence[Risk]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the reply must and must not do, (must, must_not); both empty when no risk is above level 0."""
+    risk = worst(risks)
+    if risk is None or risk.level == 0:
+        return (), ()
+    rung = table.domains[risk.domain].levels[risk.level]
+    return table.always.must + rung.must, table.always.must_not + rung.must_not
+
+
+def locked_classes(table: RiskTable, mode: Mode) -> frozenset[str]:
+    """The technique classes that a mode or any milder one locks."""
+    milder = MODES[: MODES.index(mode) + 1]
+    return frozenset(name for m in milder for name in table.locks.get(m, ()))
