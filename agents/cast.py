@@ -1,0 +1,43 @@
+"""The table that the agents sit around: who answers a call, the prompts, the clinical knowledge, the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from clinical import Knowledge
+from prompts.library import Library
+from psyllm.messages import Prompt, Step
+from psyllm.records import Role
+from psyllm.settings import Rules
+
+Answered = TypeVar("Answered", bound=BaseModel)
+
+
+class Asker(Protocol):
+    """Whoever answers a role's calls: the journal, a model behind it, a person at the desk."""
+
+    async def ask(self, step: Step, prompt: Prompt, schema: type[Answered]) -> tuple[Answered, str]:
+        """The parsed answer, and the model's own reasoning ('' if it gave none).
+
+        Raises Failure('endpoint'), Failure('schema') after two corrections, or Failure('stopped').
+        """
+        ...
+
+    def native(self, role: Role) -> bool:
+        """Whether this role's reasoning is taken from the model's reasoning channel."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cast:
+    asker: Asker
+    library: Library
+    knowledge: Knowledge
+    rules: Rules
+    """Bounds of a dialogue: rounds, modalities, revisions, seed."""
+    rehearsal: bool
+    models: dict[str, str]
+    """Role -> model name, for the provenance."""

@@ -1,0 +1,155 @@
+"""The critic reads each turn after the checks in code: one call for the client's, another for the therapist's.
+
+Only the critique of the client sees the hidden profile, and its words go back to the patient alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, create_model
+
+from agents.cast import Cast
+from agents.schema import Line, Passage, list_of, one_of
+from prompts.blocks import TRANSCRIPT_END, client_block, findings_block, risk_block, transcript
+from prompts.library import Modality
+from psyllm.messages import Message, Prompt, Step
+from psyllm.reasons import codes_for
+from psyllm.records import CasePlan, Critique, Decision, Reason, Reply, Turn
+
+Score = Annotated[int, Field(ge=1, le=5)]
+
+
+class ReasonReply(BaseModel):
+    code: str
+    quote: Line
+
+
+class CritiqueReply(BaseModel):
+    reasons: list[ReasonReply] = Field(max_length=4)
+    decision: Literal["accept", "revise", "reject"]
+    guidance: Passage
+
+
+class Scores(BaseModel):
+    """The rubric of a therapist turn."""
+
+    think_completeness: Score
+    coherence: Score
+    think_reply_match: Score
+    clinical_grounding: Score
+    modality_fidelity: Score
+    safety: Score
+
+
+class ReplyCritiqueReply(CritiqueReply):
+    scores: Scores
+    markers: list[str] = Field(max_length=8)
+    anti: list[str] = Field(max_length=6)
+
+
+@cache
+def client_critique_schema() -> type[CritiqueReply]:
+    reason = create_model("ClientReason", __base__=ReasonReply, code=(one_of(codes_for("patient")), ...))
+    return create_model("client_critique", __base__=CritiqueReply, reasons=(list_of(reason), Field(max_length=4)))
+
+
+@lru_cache(maxsize=256)
+def reply_critique_schema(fidelity: tuple[str, ...], anti: tuple[str, ...]) -> type[ReplyCritiqueReply]:
+    """The answer's schema for a modality with these marker ids."""
+    reason = create_model("ReplyReason", __base__=ReasonReply, code=(one_of(codes_for("therapist")), ...))
+    return create_model(
+        "reply_critique",
+        __base__=ReplyCritiqueReply,
+        reasons=(list_of(reason), Field(max_length=4)),
+        markers=(list_of(one_of(fidelity)), Field(max_length=8)),
+        anti=(list_of(one_of(anti or ("none",))), Field(max_length=6)),
+    )
+
+
+async def judge_client(cast: Cast, step: Step, plan: CasePlan, turns: Sequence[Turn]) -> Critique:
+    """One call on the last client turn, with the hidden profile at hand."""
+    role = cast.library.roles["critic"]
+    prompt = Prompt(
+        role="critic",
+        messages=(
+            Message("system", (role.render("client system"),)),
+            Message(
+                "user",
+                (
+                    client_block(plan.profile, plan.rounds),
+                    *transcript(turns, numbered=True),
+                    TRANSCRIPT_END,
+                    role.render("client task", round=step.round, rounds=len(plan.rounds)),
+                ),
+            ),
+        ),
+        refs=(role.ref,),
+    )
+    answer, _ = await cast.asker.ask(step, prompt, client_critique_schema())
+    return Critique(
+        target="patient",
+        by="model",
+        decision=Decision(answer.decision),
+        reasons=_reasons(answer, Decision(answer.decision), "patient", step.round),
+        guidance=answer.guidance,
+    )
+
+
+async def judge_reply(cast: Cast, step: Step, modality: Modality, turns: Sequence[Turn], reply: Reply) -> Critique:
+    """One call on the draft reply to the last turn. A score of 1 or 2 is never accepted as it stands."""
+    role = cast.library.roles["critic"]
+    now = turns[-1]
+    must, must_not = cast.knowledge.protocol(now.risks)
+    draft = (
+        f"<reasoning>\n{reply.reasoning}\n</reasoning>\n\n"
+        f"<technique>{reply.technique}</technique>\n\n<reply>\n{reply.text}\n</reply>"
+    )
+    system = role.render("reply system", modality=modality.matter, approach=modality.render("critic"))
+    prompt = Prompt(
+        role="critic",
+        messages=(
+            Message("system", (system,)),
+            Message(
+                "user",
+                (
+                    *transcript(turns, numbered=True),
+                    TRANSCRIPT_END,
+                    findings_block(now.findings),
+                    risk_block(now.risks, now.mode, must, must_not),
+                    draft,
+                    role.render("reply task", round=step.round, mode=now.mode),
+                ),
+            ),
+        ),
+        refs=(role.ref, modality.ref),
+    )
+    fidelity = tuple(marker.id for marker in modality.matter.fidelity)
+    anti = tuple(marker.id for marker in modality.matter.anti)
+    answer, _ = await cast.asker.ask(step, prompt, reply_critique_schema(fidelity, anti))
+    scores = answer.scores.model_dump()
+    decision = Decision(answer.decision)
+    if decision is Decision.ACCEPT and min(scores.values()) <= 2:
+        decision = Decision.REVISE
+    return Critique(
+        target="therapist",
+        by="model",
+        decision=decision,
+        scores=scores,
+        markers=tuple(answer.markers),
+        anti=tuple(marker for marker in answer.anti if marker in anti),
+        reasons=_reasons(answer, decision, "therapist", step.round),
+        guidance=answer.guidance,
+    )
+
+
+def _reasons(
+    answer: CritiqueReply, decision: Decision, role: Literal["patient", "therapist"], number: int
+) -> tuple[Reason, ...]:
+    """The named reasons; a turn is never sent back or rejected without one."""
+    named = tuple(Reason(code=r.code, role=role, round=number, detail=r.quote) for r in answer.reasons)
+    if named or decision is Decision.ACCEPT:
+        return named
+    return (Reason(code="unexplained", role=role, round=number, detail=answer.guidance[:200]),)

@@ -1,0 +1,137 @@
+"""The planner reads the post, as quoted data, and makes a case. No other role ever sees the post."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from pydantic import BaseModel, Field, create_model
+
+from agents.cast import Cast
+from agents.schema import Line, Passage, Short, list_of, one_of
+from prompts.blocks import post_block
+from prompts.library import Modality
+from psyllm.messages import Message, Prompt, Step
+from psyllm.records import (
+    CasePlan,
+    ClientProfile,
+    Emotion,
+    ModalityChoice,
+    Post,
+    RejectedModality,
+    RoundPlan,
+    Scene,
+    Severity,
+)
+
+
+class WithheldReply(BaseModel):
+    from_round: int = Field(ge=1, le=8)
+    what: Line
+
+
+class ProfileReply(BaseModel):
+    history: Passage
+    memories: list[Line] = Field(min_length=2, max_length=5)
+    core_beliefs: list[Line] = Field(min_length=1, max_length=3)
+    automatic_thoughts: list[Line] = Field(min_length=1, max_length=4)
+    coping: list[Line] = Field(min_length=1, max_length=4)
+    disclosure: Line
+    resistance: Line
+    builds_trust: Line
+    safety: Line
+    withheld: list[WithheldReply] = Field(max_length=3)
+
+
+class EmotionReply(BaseModel):
+    primary: Short
+    secondary: list[Short] = Field(max_length=3)
+    intensity: int = Field(ge=0, le=10)
+
+
+class SceneReply(BaseModel):
+    category: str = Field(max_length=40, pattern=r"^[a-z][a-z0-9_]*$")
+    detail: Line
+
+
+class RejectedReply(BaseModel):
+    id: str
+    why: Line
+
+
+class PlanReply(BaseModel):
+    """What the planner answers. Raises nothing by itself: an unsuitable post is said in the answer."""
+
+    suitable: bool
+    unsuitable_because: Line
+    emotion: EmotionReply
+    presenting_problem: Line
+    scene: SceneReply
+    severity: Severity
+    rounds: list[Line] = Field(min_length=1, max_length=8)
+    chosen: str
+    reasons: list[Line] = Field(min_length=1, max_length=3)
+    rejected: list[RejectedReply] = Field(max_length=3)
+    profile: ProfileReply
+
+
+@lru_cache(maxsize=4096)
+def plan_schema(ids: tuple[str, ...], min_rounds: int, max_rounds: int) -> type[PlanReply]:
+    """The answer's schema for these modality ids and round bounds."""
+    choice = one_of(ids)
+    rejected = create_model("Rejected", __base__=RejectedReply, id=(choice, ...))
+    return create_model(
+        "plan",
+        __base__=PlanReply,
+        rounds=(list[Line], Field(min_length=min_rounds, max_length=max_rounds)),
+        chosen=(choice, ...),
+        rejected=(list_of(rejected), Field(min_length=min(2, len(ids) - 1), max_length=min(3, len(ids) - 1))),
+    )
+
+
+async def plan(cast: Cast, step: Step, post: Post, candidates: Sequence[Modality]) -> PlanReply:
+    """One call. `candidates` come in the order in which this post should consider them."""
+    role = cast.library.roles["planner"]
+    rules = cast.rules
+    ids = tuple(modality.matter.id for modality in candidates)
+    task = role.render(
+        "task",
+        candidates=ids,
+        min_rounds=rules.min_rounds,
+        max_rounds=rules.max_rounds,
+    )
+    offered = "\n".join(map(_offer, sorted(cast.library.modalities.values(), key=lambda m: m.matter.id)))
+    prompt = Prompt(
+        role="planner",
+        messages=(
+            Message("system", (role.render("system", modalities=offered),)),
+            Message("user", (post_block(post), task)),
+        ),
+        refs=(role.ref,),
+    )
+    answer, _ = await cast.asker.ask(step, prompt, plan_schema(ids, rules.min_rounds, rules.max_rounds))
+    return answer
+
+
+def case_plan(answer: PlanReply) -> CasePlan:
+    """The planner's answer as a record."""
+    profile = answer.profile
+    return CasePlan(
+        emotion=Emotion.model_validate(answer.emotion.model_dump()),
+        presenting_problem=answer.presenting_problem,
+        scene=Scene.model_validate(answer.scene.model_dump()),
+        severity=answer.severity,
+        rounds=tuple(RoundPlan(focus=focus) for focus in answer.rounds),
+        modality=ModalityChoice(
+            chosen=answer.chosen,
+            reasons=tuple(answer.reasons),
+            rejected=tuple(RejectedModality(id=r.id, why=r.why) for r in answer.rejected if r.id != answer.chosen),
+        ),
+        profile=ClientProfile.model_validate(profile.model_dump()),
+    )
+
+
+def _offer(modality: Modality) -> str:
+    matter = modality.matter
+    line = f"- {matter.id}: {matter.name}. {matter.summary} Fits: {', '.join(matter.indications)}."
+    return line + (f" Not when: {', '.join(matter.contraindications)}." if matter.contraindications else "")
