@@ -1,0 +1,66 @@
+"""`psyllm doctor`: is everything here that a run needs, and does each endpoint answer?"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sqlite3
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from langchain_core.messages import HumanMessage
+from rich.table import Table
+
+from app.screen import out
+from clinical import Knowledge
+from prompts.library import Library
+from psyllm import __version__
+from psyllm.chat import Transient, chat_model, http_session
+from psyllm.errors import Failure, PsyllmError
+from psyllm.servers import serving
+from psyllm.settings import ModelSettings, load_settings
+
+
+def doctor_command(profile: str | None, settings_file: Path | None) -> None:
+    """Print one line a check. Raises Failure if any went wrong."""
+    settings = load_settings(settings_file)
+    library = Library(settings.prompts)
+    knowledge = Knowledge.load(settings.grow.systems)
+    names = settings.cast(profile)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row(
+        "[green]ok[/]", f"psyllm {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    )
+    table.add_row("[green]ok[/]", f"{len(library.roles)} roles, {len(library.modalities)} modalities")
+    table.add_row("[green]ok[/]", f"{len(knowledge.disorder_ids)} disorders in {', '.join(settings.grow.systems)}")
+    serves: dict[str, list[str]] = {}
+    for role, name in names.items():
+        serves.setdefault(name, []).append(role)
+    failed = 0
+    for name, roles in serves.items():
+        model = settings.models[name]
+        try:
+            line, good = asyncio.run(_tiny_call(name, model)), True
+        except (PsyllmError, Transient) as error:
+            line, good = f"{error} {getattr(error, 'hint', '')}".strip(), False
+        failed += not good
+        table.add_row("[green]ok[/]" if good else "[red]failed[/]", f"model {name} ({', '.join(roles)}): {line}")
+    out.print(table)
+    if failed:
+        raise Failure(
+            "endpoint", f"{failed} of {len(serves)} models do not answer", hint="mend psyllm.toml, then again"
+        )
+
+
+async def _tiny_call(name: str, model: ModelSettings) -> str:
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(http_session())
+        base_url = await stack.enter_async_context(serving(model, rehearsal_latency_ms=0, slots=1))
+        chat = chat_model(model, name, base_url, session)
+        started = time.monotonic()
+        message = await chat.ainvoke([HumanMessage("Answer with the single word: ready")])
+        seconds = time.monotonic() - started
+    used = message.usage_metadata
+    counted = f"{used['input_tokens']} + {used['output_tokens']} tokens" if used else "no token counts"
+    return f"{model.model} at {base_url} answered in {seconds:.2f} s, {counted}, structured by {model.structured}"

@@ -1,0 +1,174 @@
+"""`psyllm grow`: from a command line to a finished or cleanly stopped run."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from app.screen import console, growing
+from corpus.posts import read_posts
+from corpus.scrub import scrubbed
+from graphs.grow import Grower, Tally
+from graphs.table import fingerprint, seated
+from prompts.library import Library
+from psyllm import __version__
+from psyllm.errors import Failure, UsageError
+from psyllm.journal import Journal, text_hash
+from psyllm.logs import configure
+from psyllm.records import Post, Status
+from psyllm.settings import Rules, Settings, load_settings
+
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells expect."""
+
+
+@dataclass(frozen=True)
+class GrowOptions:
+    """What the command line said; None means: as psyllm.toml says."""
+
+    posts: list[Path]
+    run: Path
+    limit: int | None = None
+    profile: str | None = None
+    modalities: tuple[str, ...] = ()
+    rounds: str | None = None
+    seed: int | None = None
+    concurrency: int | None = None
+    prompts: Path | None = None
+    skip_invalid: bool = False
+    rehearsal_latency_ms: float = 0
+    settings: Path | None = None
+
+
+def grow_command(options: GrowOptions) -> None:
+    """Grow, show progress, say how to go on. Raises UsageError or Failure; exits with 130 after Ctrl-C."""
+    configure()
+    settings = load_settings(options.settings)
+    rules = _rules(settings, options)
+    library = Library(options.prompts or settings.prompts)
+    for name in rules.modalities:
+        library.modality(name)
+    for name in dict.fromkeys(settings.cast(options.profile).values()):
+        settings.models[name].api_key(name)
+    posts = _read(options)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        tally, stopped = runner.run(_grow(settings, options, rules, library, posts))
+    _farewell(options.run, tally, stopped=stopped)
+    if stopped:
+        sys.exit(STOPPED)
+
+
+def _rules(settings: Settings, options: GrowOptions) -> Rules:
+    changes: dict[str, object] = {}
+    if options.rounds is not None:
+        match = re.fullmatch(r"([1-8])(?:-([1-8]))?", options.rounds)
+        if not match or int(match[1]) > int(match[2] or match[1]):
+            raise UsageError(f"--rounds {options.rounds!r} is not a range within 1-8", hint="for example --rounds 2-4")
+        changes |= {"min_rounds": int(match[1]), "max_rounds": int(match[2] or match[1])}
+    if options.seed is not None:
+        changes["seed"] = options.seed
+    if options.modalities:
+        changes["modalities"] = options.modalities
+    return Rules.model_validate(settings.grow.model_dump() | changes)
+
+
+def _read(options: GrowOptions) -> tuple[Post, ...]:
+    file = read_posts(options.posts, skip_invalid=options.skip_invalid)
+    if file.skipped:
+        console.print(f"skipped {len(file.skipped)} invalid posts:", style="yellow")
+        for line in file.skipped:
+            console.print(f"  {line}", markup=False, highlight=False)
+    if file.extra_fields:
+        console.print(f"kept as metadata: {', '.join(file.extra_fields)}", style="dim", markup=False)
+    return tuple(scrubbed(post) for post in file.posts[: options.limit])
+
+
+async def _grow(
+    settings: Settings, options: GrowOptions, rules: Rules, library: Library, posts: tuple[Post, ...]
+) -> tuple[Tally, bool]:
+    loop = asyncio.get_running_loop()
+    grower: Grower | None = None
+
+    def on_failure(failure: Failure) -> None:
+        if grower is not None:
+            loop.call_soon_threadsafe(grower.stop, failure)
+
+    facts = fingerprint(settings, options.profile, rules, library)
+    journal = Journal.open(options.run, facts, __version__, on_failure)
+    with ExitStack() as stack:
+        stack.callback(journal.close)
+        _remember(journal, library, posts)
+        async with seated(
+            settings,
+            options.profile,
+            rules,
+            library,
+            journal,
+            concurrency=options.concurrency,
+            rehearsal_latency_ms=options.rehearsal_latency_ms,
+        ) as (cast, caller):
+            places = sum({id(e): e.settings.concurrency for e in caller.endpoints.values()}.values())
+            width = 2 * (options.concurrency or places)
+            with growing(cast.rehearsal) as show:
+                grower = Grower(
+                    cast, caller, journal, posts, open_dialogues=width, on_dialogue=lambda _: show.refresh()
+                )
+                show.watch(grower)
+                with _interruptible(loop, grower):
+                    await grower.run()
+            return grower.tally, caller.stopping.is_set()
+
+
+def _remember(journal: Journal, library: Library, posts: tuple[Post, ...]) -> None:
+    """Keep posts and prompt texts with the run. Raises UsageError for a post that changed since."""
+    known = journal.post_hashes()
+    for post in posts:
+        if known.get(post.id, text_hash(post.model_dump_json())) != text_hash(post.model_dump_json()):
+            raise UsageError(
+                f"post {post.id!r} differs from the one this run holds", hint="give it another id, or another --run"
+            )
+    start = len(known)
+    journal.add_posts((n, post) for n, post in enumerate((p for p in posts if p.id not in known), start))
+    journal.add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
+
+
+class _interruptible:
+    """SIGINT and SIGTERM stop cleanly; a second one stops at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, grower: Grower) -> None:
+        self._loop = loop
+        self._grower = grower
+        self._task = asyncio.current_task()
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._stop)
+
+    def __exit__(self, *exc: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        if self._grower.caller.stopping.is_set() and self._task:
+            self._task.cancel()
+            return
+        console.print("stopping: calls in flight may end; once more stops at once", style="yellow")
+        self._grower.stop()
+
+
+def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
+    counts = ", ".join(f"{tally.by_status[status]} {status.replace('_', ' ')}" for status in Status)
+    before = f" ({tally.before} were done before)" if tally.before else ""
+    console.print(f"{tally.done} of {tally.total} posts done{before}: {counts}", highlight=False)
+    if stopped:
+        console.print("stopped; nothing is lost, and the same command goes on", style="yellow")
+    elif failed := tally.by_status[Status.FAILED]:
+        console.print(f"{failed} failed; `psyllm status` says why, the same command tries them again", style="yellow")
+    console.print(f"next: psyllm status {run}", style="dim")

@@ -1,0 +1,101 @@
+"""What the terminal shows: one console for words on stderr, one for results on stdout, and the live view of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from graphs.grow import Grower
+from psyllm.records import Status
+
+console = Console(stderr=True)
+out = Console()
+
+REHEARSAL = "rehearsal: stand-in words by rule, no model; for trying the software, not for training"
+
+
+def tokens(count: int) -> str:
+    """1234567 -> 1.2M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return str(count)
+
+
+def dollars(cost: float | None) -> str:
+    """USD, or 'no price' where psyllm.toml gives none."""
+    return "no price" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:,.2f}"
+
+
+class GrowView:
+    """Dialogues, calls a second, tokens, cost, accepted and rejected by reason, time left."""
+
+    def __init__(self, rehearsal: bool) -> None:
+        self._rehearsal = rehearsal
+        self._grower: Grower | None = None
+        self._since = time.monotonic()
+        self._progress = Progress(
+            TextColumn("[bold]dialogues"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            expand=True,
+        )
+        self._task = self._progress.add_task("dialogues", total=None)
+
+    def watch(self, grower: Grower) -> None:
+        self._grower = grower
+        self._progress.update(self._task, total=grower.tally.total, completed=grower.tally.done)
+
+    def refresh(self) -> None:
+        if self._grower is not None:
+            self._progress.update(self._task, completed=self._grower.tally.done)
+
+    def __rich__(self) -> Group:
+        if self._grower is None:
+            return Group(Text("starting ...", style="dim"))
+        tally, meter = self._grower.tally, self._grower.caller.meter
+        rate = meter.calls / max(1e-9, time.monotonic() - self._since)
+        cost = None if meter.unpriced else meter.cost_usd
+        grid = Table.grid(padding=(0, 2), pad_edge=False)
+        grid.add_row(
+            f"[green]{tally.by_status[Status.ACCEPTED]} accepted[/]",
+            f"[red]{tally.by_status[Status.REJECTED]} rejected[/]",
+            f"{tally.by_status[Status.SCREENED_OUT]} screened out",
+            f"{tally.by_status[Status.FAILED]} failed",
+            f"{tally.open} open",
+        )
+        usage = meter.usage
+        spent = Text(
+            f"{meter.calls} calls, {rate:.1f}/s   {meter.reused} from the journal   {meter.retries} retries   "
+            f"tokens {tokens(usage['prompt'])} in, {tokens(usage['cached'])} of it cached, "
+            f"{tokens(usage['completion'])} out   {dollars(cost)}",
+            style="dim",
+        )
+        rows: list[RenderableType] = [self._progress, grid, spent]
+        if tally.by_reason:
+            rows.append(Text("reasons: " + ", ".join(f"{code} {n}" for code, n in tally.by_reason.most_common(5))))
+        if self._rehearsal:
+            rows.append(Text(REHEARSAL, style="yellow"))
+        return Group(*rows)
+
+
+@contextmanager
+def growing(rehearsal: bool) -> Iterator[GrowView]:
+    """The live view while a run grows; one line at most where stderr is no terminal."""
+    view = GrowView(rehearsal)
+    if not console.is_terminal:
+        if rehearsal:
+            console.print(REHEARSAL)
+        yield view
+        return
+    with Live(view, console=console, refresh_per_second=8):
+        yield view

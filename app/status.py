@@ -1,0 +1,85 @@
+"""`psyllm status`: the funnel of a run, why dialogues were not accepted, and what each role cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.bar import Bar
+from rich.table import Table
+
+from app.screen import REHEARSAL, dollars, out, tokens
+from psyllm.reasons import meaning
+from psyllm.records import Status
+from psyllm.runs import Run
+
+
+def status_command(folder: Path) -> None:
+    """Print the tables. Raises UsageError if there is no run."""
+    with Run(folder) as run:
+        counts = run.status_counts()
+        total = run.post_count()
+        out.print(_funnel(folder, total, counts))
+        if reasons := run.reasons():
+            out.print(_reasons(reasons))
+        if modalities := run.accepted_by_modality():
+            out.print(_shares("modality", modalities))
+            out.print(_shares("response mode", run.accepted_by_mode()))
+        if spend := run.spend():
+            table = Table(title="calls by role", title_justify="left", box=None, header_style="bold", pad_edge=False)
+            for heading in ("role", "calls", "prompt", "cached", "completion", "cost", "s/call", "misfits", "retried"):
+                table.add_column(heading, justify="left" if heading == "role" else "right")
+            for s in spend:
+                share = f"{s.cached_tokens / s.prompt_tokens:.0%}" if s.prompt_tokens else "-"
+                table.add_row(
+                    s.role,
+                    str(s.calls),
+                    tokens(s.prompt_tokens),
+                    share,
+                    tokens(s.completion_tokens),
+                    dollars(s.cost_usd),
+                    f"{s.seconds / s.calls:.2f}",
+                    str(s.misfits),
+                    str(s.retried),
+                )
+            out.print(table)
+        if any(model == "rehearsal" for key, model in run.fingerprint.items() if key.startswith("models.")):
+            out.print(REHEARSAL, style="yellow")
+
+
+def _funnel(folder: Path, total: int, counts: dict[Status, int]) -> Table:
+    table = Table(title=f"{folder}: {total} posts", title_justify="left", box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    colours = {
+        Status.ACCEPTED: "green",
+        Status.REJECTED: "red",
+        Status.SCREENED_OUT: "yellow",
+        Status.FAILED: "magenta",
+    }
+    rows = [(status.replace("_", " "), counts[status], colours[status]) for status in Status]
+    rows.append(("not done", total - sum(counts.values()), "white"))
+    for name, count, colour in rows:
+        table.add_row(name, str(count), Bar(max(total, 1), 0, count, width=40, color=colour))
+    return table
+
+
+def _reasons(reasons: list[tuple[str, str, str, int]]) -> Table:
+    table = Table(title="why not accepted", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for heading in ("dialogues", "reason", "blames", "meaning"):
+        table.add_column(
+            heading, justify="right" if heading == "dialogues" else "left", style="dim" if heading == "meaning" else ""
+        )
+    for _, code, role, count in reasons:
+        table.add_row(str(count), code, role, meaning(code))
+    return table
+
+
+def _shares(name: str, rows: list[tuple[str, int, int]]) -> Table:
+    table = Table(title=f"by {name}", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table.add_column(name)
+    table.add_column("planned", justify="right")
+    table.add_column("accepted", justify="right")
+    for label, planned, accepted in rows:
+        table.add_row(label, str(planned), f"{accepted} ({accepted / planned:.0%})")
+    return table

@@ -1,0 +1,1 @@
+"""The dialogue as a LangGraph state machine (dialogue), and what runs many of them (grow)."""

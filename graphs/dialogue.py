@@ -1,0 +1,254 @@
+"""One dialogue: plan, then per round patient, hear, diagnose, respond, critique; at last finalise.
+
+`hear` judges the client's words, `critique` the therapist's: each is checked by code first and by the critic model
+second, and accepts, sends back with the reason (bounded), or rejects. What each role is shown is decided in agents/;
+where the dialogue goes next is decided here, and only here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal, TypedDict
+
+from langgraph.graph import START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
+
+from agents import checks, critic, diagnostician, patient, planner, therapist
+from agents.cast import Cast
+from prompts.library import Modality
+from psyllm import __version__
+from psyllm.messages import Step
+from psyllm.records import (
+    CasePlan,
+    Critique,
+    Decision,
+    Dialogue,
+    PatientDraft,
+    Post,
+    Provenance,
+    Reason,
+    Reply,
+    ReplyDraft,
+    Risk,
+    Sentence,
+    Status,
+    Turn,
+)
+
+Node = Literal["plan", "patient", "hear", "diagnose", "respond", "critique", "finalise"]
+STEP_LIMIT = 400
+"""More than the longest dialogue can take: 8 rounds of 5 nodes with 5 revisions on both sides."""
+
+
+class DialogueState(TypedDict, total=False):
+    post: Post
+    repeat: int
+    plan: CasePlan
+    turns: tuple[Turn, ...]
+    """Finished turns, and at the end the one under way."""
+    client_drafts: tuple[PatientDraft, ...]
+    """This round's client turns that were sent back."""
+    reply_drafts: tuple[ReplyDraft, ...]
+    """This round's replies that were sent back."""
+    client_ends: bool
+    """The client closes the conversation with this turn."""
+    status: Status
+    reasons: tuple[Reason, ...]
+    dialogue: Dialogue
+    """The result, set by finalise."""
+
+
+def dialogue_id(seed: int, post_id: str, repeat: int) -> str:
+    """Ten hex digits; the same for the same post, repeat and seed on any machine."""
+    return hashlib.sha256(f"{seed}/{post_id}/{repeat}".encode()).hexdigest()[:10]
+
+
+def candidates(cast: Cast, post: Post) -> tuple[Modality, ...]:
+    """The modalities on offer, in an order drawn from seed and post alone, so that a corpus covers all of them."""
+    ids = cast.rules.modalities or tuple(cast.library.modalities)
+
+    def drawn(modality: str) -> str:
+        return hashlib.sha256(f"{cast.rules.seed}/{post.id}/{modality}".encode()).hexdigest()
+
+    return tuple(cast.library.modality(name) for name in sorted(ids, key=drawn))
+
+
+def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reason, ...]) -> Dialogue:
+    """The record of a dialogue that ended in this state."""
+    post, plan = state["post"], state.get("plan")
+    turns = state.get("turns", ())
+    roles = cast.library.roles
+    used = [roles[name].ref for name in ("planner", "patient", "diagnostician", "therapist", "critic")]
+    if plan is not None:
+        used.append(cast.library.modality(plan.modality.chosen).ref)
+    complete = plan is not None and bool(turns) and turns[-1].critique is not None
+    whole = complete and (state.get("client_ends", False) or len(turns) == len(plan.rounds if plan else ()))
+    return Dialogue(
+        id=dialogue_id(cast.rules.seed, post.id, state.get("repeat", 0)),
+        post_id=post.id,
+        repeat=state.get("repeat", 0),
+        status=status,
+        reasons=reasons,
+        plan=plan,
+        turns=turns,
+        ended_by=("patient" if state.get("client_ends") else "plan") if whole else "none",
+        provenance=Provenance(
+            models=cast.models,
+            prompts=tuple(used),
+            seed=cast.rules.seed,
+            software_version=__version__,
+            source=post.source,
+            license=post.license,
+            rehearsal=cast.rehearsal,
+        ),
+    )
+
+
+class Nodes:
+    """The graph's nodes, around one cast."""
+
+    def __init__(self, cast: Cast) -> None:
+        self.cast = cast
+
+    async def plan(self, state: DialogueState) -> Command[Literal["patient", "finalise"]]:
+        post = Post.model_validate(state["post"])
+        known: DialogueState = {"post": post, "repeat": state.get("repeat", 0), "turns": ()}
+        answer = await planner.plan(self.cast, self._step(known, "plan", 0), post, candidates(self.cast, post))
+        if not answer.suitable:
+            why = Reason(code="post_unsuitable", role="planner", detail=answer.unsuitable_because)
+            return _end(known, Status.SCREENED_OUT, (why,))
+        known["plan"] = planner.case_plan(answer)
+        if reasons := checks.check_plan(known["plan"], post):
+            return _end(known, Status.REJECTED, reasons)
+        return Command(goto="patient", update={**known, "client_drafts": (), "reply_drafts": ()})
+
+    async def patient(self, state: DialogueState) -> Command[Literal["hear"]]:
+        plan, turns, drafts = state["plan"], state["turns"], state["client_drafts"]
+        number = len(turns) + 1
+        step = self._step(state, "patient", len(drafts), number)
+        spoken = await patient.speak(self.cast, step, plan, turns, drafts)
+        first = turns[-1].client[-1].n + 1 if turns else 1
+        words = tuple(Sentence(n=n, text=" ".join(text.split())) for n, text in enumerate(spoken.sentences, first))
+        turn = Turn(round=number, client=words, client_drafts=drafts)
+        ends = spoken.ends and number >= self.cast.rules.min_rounds
+        return Command(goto="hear", update={"turns": (*turns, turn), "client_ends": ends})
+
+    async def hear(self, state: DialogueState) -> Command[Literal["diagnose", "patient", "finalise"]]:
+        *before, now = state["turns"]
+        drafts = state["client_drafts"]
+        if reasons := checks.check_client(state["plan"], state["turns"]):
+            critique = _sent_back("patient", reasons)
+        else:
+            step = self._step(state, "hear", len(drafts), now.round)
+            critique = await critic.judge_client(self.cast, step, state["plan"], state["turns"])
+        judged = now.model_copy(update={"client_critique": critique})
+        if critique.decision is Decision.ACCEPT:
+            return Command(goto="diagnose", update={"turns": (*before, judged)})
+        if critique.decision is Decision.REVISE and len(drafts) < self.cast.rules.max_revisions:
+            draft = PatientDraft(sentences=tuple(s.text for s in now.client), critique=critique)
+            return Command(goto="patient", update={"turns": tuple(before), "client_drafts": (*drafts, draft)})
+        return _end({"turns": (*before, judged)}, Status.REJECTED, critique.reasons)
+
+    async def diagnose(self, state: DialogueState) -> Command[Literal["respond"]]:
+        *before, now = state["turns"]
+        knowledge = self.cast.knowledge
+        answer = await diagnostician.diagnose(self.cast, self._step(state, "diagnose", 0, now.round), state["turns"])
+        evidence, facts, dropped = knowledge.gate(answer.claims(), state["turns"])
+        proposed = [Risk(domain=r.domain, level=r.level, sentences=tuple(r.sentences)) for r in answer.risks]
+        risks = knowledge.grade(proposed, state["turns"])
+        findings = knowledge.assess(
+            [*(e for turn in before for e in turn.evidence), *evidence],
+            [*(f for turn in before for f in turn.facts), *facts],
+        )
+        found = {
+            "evidence": evidence,
+            "facts": facts,
+            "dropped": dropped,
+            "questions": tuple(answer.questions),
+            "findings": findings,
+            "risks": risks,
+            "mode": knowledge.mode(risks),
+        }
+        return Command(goto="respond", update={"turns": (*before, now.model_copy(update=found))})
+
+    async def respond(self, state: DialogueState) -> Command[Literal["critique"]]:
+        *before, now = state["turns"]
+        drafts = state["reply_drafts"]
+        step = self._step(state, "respond", len(drafts), now.round)
+        heard = now.model_copy(update={"reply": None})
+        reply = await therapist.respond(self.cast, step, self._modality(state), (*before, heard), drafts)
+        answered = now.model_copy(update={"reply": reply, "drafts": drafts})
+        return Command(goto="critique", update={"turns": (*before, answered)})
+
+    async def critique(self, state: DialogueState) -> Command[Literal["patient", "respond", "finalise"]]:
+        *before, now = state["turns"]
+        drafts, reply, modality = state["reply_drafts"], _said(now), self._modality(state)
+        heard = (*before, now.model_copy(update={"reply": None}))
+        if reasons := checks.check_reply(self.cast.knowledge, modality, heard, reply):
+            critique = _sent_back("therapist", reasons)
+        else:
+            step = self._step(state, "critique", len(drafts), now.round)
+            critique = await critic.judge_reply(self.cast, step, modality, heard, reply)
+        turns = (*before, now.model_copy(update={"critique": critique}))
+        if critique.decision is Decision.ACCEPT:
+            over = state["client_ends"] or len(turns) == len(state["plan"].rounds)
+            return Command(
+                goto="finalise" if over else "patient", update={"turns": turns, "client_drafts": (), "reply_drafts": ()}
+            )
+        if critique.decision is Decision.REVISE and len(drafts) < self.cast.rules.max_revisions:
+            draft = ReplyDraft(reply=reply, critique=critique)
+            return Command(goto="respond", update={"turns": turns, "reply_drafts": (*drafts, draft)})
+        return _end({"turns": turns}, Status.REJECTED, critique.reasons)
+
+    async def finalise(self, state: DialogueState) -> dict[str, Dialogue]:
+        status, reasons = state.get("status", Status.ACCEPTED), state.get("reasons", ())
+        if status is Status.ACCEPTED and (found := checks.check_dialogue(state["turns"])):
+            status, reasons = Status.REJECTED, found
+        return {"dialogue": finish(self.cast, state, status, reasons)}
+
+    def _step(self, state: DialogueState, node: Node, attempt: int, number: int = 0) -> Step:
+        post, repeat = state["post"], state["repeat"]
+        return Step(
+            dialogue_id=dialogue_id(self.cast.rules.seed, post.id, repeat),
+            post_id=post.id,
+            repeat=repeat,
+            round=number,
+            node=node,
+            attempt=attempt,
+        )
+
+    def _modality(self, state: DialogueState) -> Modality:
+        return self.cast.library.modality(state["plan"].modality.chosen)
+
+
+def build_graph(cast: Cast) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The compiled state machine. Invoke it with {"post": Post, "repeat": int}; the result is in "dialogue"."""
+    nodes = Nodes(cast)
+    graph = StateGraph(DialogueState)
+    graph.add_node("plan", nodes.plan)
+    graph.add_node("patient", nodes.patient)
+    graph.add_node("hear", nodes.hear)
+    graph.add_node("diagnose", nodes.diagnose)
+    graph.add_node("respond", nodes.respond)
+    graph.add_node("critique", nodes.critique)
+    graph.add_node("finalise", nodes.finalise)
+    graph.add_edge(START, "plan")
+    graph.set_finish_point("finalise")
+    return graph.compile()
+
+
+def _end(known: DialogueState, status: Status, reasons: tuple[Reason, ...]) -> Command[Any]:
+    return Command(goto="finalise", update={**known, "status": status, "reasons": reasons})
+
+
+def _sent_back(target: Literal["patient", "therapist"], reasons: tuple[Reason, ...]) -> Critique:
+    return Critique(
+        target=target, by="code", decision=Decision.REVISE, reasons=reasons, guidance=checks.guidance(reasons)
+    )
+
+
+def _said(turn: Turn) -> Reply:
+    if turn.reply is None:
+        raise ValueError(f"round {turn.round} has no reply to judge")
+    return turn.reply

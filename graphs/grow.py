@@ -1,0 +1,127 @@
+"""Grows a corpus: many dialogues side by side, each its own run of the graph. Calls are gated, dialogues are not.
+
+A failure ends one dialogue and is written into it. Only a fatal one (a refused key, a dead endpoint, a full disk)
+stops the run: calls in flight end, and the same command goes on later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import typing
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from agents.cast import Cast
+from corpus.screen import screen
+from graphs.dialogue import STEP_LIMIT, DialogueState, build_graph, dialogue_id, finish
+from psyllm.calls import Caller
+from psyllm.errors import Failure
+from psyllm.journal import Journal
+from psyllm.records import Dialogue, Post, Reason, Status
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Tally:
+    """How far a run is, for the screen."""
+
+    total: int
+    before: int = 0
+    """Dialogues that were finished when this process started."""
+    open: int = 0
+    by_status: Counter[Status] = field(default_factory=Counter)
+    by_reason: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        return self.before + self.by_status.total()
+
+
+class Grower:
+    """Runs the graph over posts until all are done, `stop` is called, or a failure is fatal."""
+
+    def __init__(
+        self,
+        cast: Cast,
+        caller: Caller,
+        journal: Journal,
+        posts: Sequence[Post],
+        *,
+        open_dialogues: int,
+        on_dialogue: Callable[[Dialogue], None] = lambda dialogue: None,
+    ) -> None:
+        self.cast = cast
+        self.caller = caller
+        self.journal = journal
+        self.posts = posts
+        self.open_dialogues = open_dialogues
+        self.on_dialogue = on_dialogue
+        self.fatal: Failure | None = None
+        self._graph = build_graph(cast)
+        finished = journal.finished()
+        self._ids = {post.id: dialogue_id(cast.rules.seed, post.id, 0) for post in posts}
+        self._waiting = [post for post in posts if self._ids[post.id] not in finished]
+        self.tally = Tally(total=len(posts), before=len(posts) - len(self._waiting))
+
+    def stop(self, failure: Failure | None = None) -> None:
+        """Start no more calls; `failure`, if any, is raised by `run` once those in flight have ended."""
+        self.fatal = self.fatal or failure
+        self.caller.stopping.set()
+
+    async def run(self) -> None:
+        """Grow until done or stopped. Raises the fatal Failure, if there was one."""
+        waiting = iter(self._waiting)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.open_dialogues, len(self._waiting))):
+                group.create_task(self._work(waiting))
+        if self.fatal is not None:
+            raise self.fatal
+
+    async def _work(self, waiting: Iterator[Post]) -> None:
+        for post in waiting:
+            if self.caller.stopping.is_set():
+                return
+            self.tally.open += 1
+            dialogue = await self._one(post)
+            self.tally.open -= 1
+            if dialogue is None:
+                return
+            self.journal.finish(dialogue)
+            self.caller.forget(dialogue.id)
+            self.tally.by_status[dialogue.status] += 1
+            self.tally.by_reason.update({reason.code for reason in dialogue.reasons})
+            self.on_dialogue(dialogue)
+
+    async def _one(self, post: Post) -> Dialogue | None:
+        """A finished dialogue, or None if the run is being stopped."""
+        state: DialogueState = {"post": post, "repeat": 0}
+        if reason := screen(post):
+            return finish(self.cast, state, Status.SCREENED_OUT, (reason,))
+        with structlog.contextvars.bound_contextvars(dialogue=self._ids[post.id]):
+            try:
+                async for values in self._graph.astream(state, {"recursion_limit": STEP_LIMIT}, stream_mode="values"):
+                    state = typing.cast(DialogueState, values)
+            except Failure as failure:
+                if failure.boundary == "stopped":
+                    return None
+                if failure.fatal:
+                    self.stop(failure)
+                    return None
+                log.warning("dialogue failed", boundary=failure.boundary, error=str(failure))
+                return self._failed(state, failure)
+            except Exception as error:
+                log.exception("dialogue broke")
+                reason = Reason(code="internal_error", role="run", detail=f"{type(error).__name__}: {error}"[:300])
+                return finish(self.cast, state, Status.FAILED, (reason,))
+        return state["dialogue"]
+
+    def _failed(self, state: DialogueState, failure: Failure) -> Dialogue:
+        """Answers that never fit are the model's doing and final; an endpoint's failure is tried again next time."""
+        schema = failure.boundary == "schema"
+        code = "schema_failed" if schema else "endpoint_failed"
+        reason = Reason(code=code, role="run", round=len(state.get("turns", ())), detail=str(failure)[:300])
+        return finish(self.cast, state, Status.REJECTED if schema else Status.FAILED, (reason,))

@@ -1,0 +1,83 @@
+"""Seats a cast: starts the servers of a profile, opens their chat models, and gives the agents someone to ask."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import clinical
+from agents.cast import Cast
+from clinical import Knowledge
+from prompts.library import Library
+from psyllm.calls import Caller, Endpoint
+from psyllm.chat import chat_model, http_session
+from psyllm.journal import Journal
+from psyllm.records import Role
+from psyllm.servers import serving
+from psyllm.settings import Rules, Settings
+
+
+def fingerprint(settings: Settings, profile: str | None, rules: Rules, library: Library) -> dict[str, Any]:
+    """Everything that a dialogue's fate depends on besides its post, by dotted name.
+
+    Endpoints, prices and limits are left out: they may change from one start to the next.
+    """
+    facts: dict[str, Any] = {f"grow.{key}": value for key, value in rules.model_dump(mode="json").items()}
+    for role, name in settings.cast(profile).items():
+        model = settings.models[name]
+        facts[f"models.{role}"] = model.model
+        facts[f"models.{role}.sampling"] = model.sampling
+        facts[f"models.{role}.form"] = f"{model.structured}, {model.trace} trace, seed {model.send_seed}"
+    for file in library.files():
+        facts[f"prompts.{file.matter.id}"] = f"{file.matter.version}#{file.sha256[:12]}"
+    facts["clinical"] = _hash_of(Path(clinical.__file__).parent)
+    return facts
+
+
+def _hash_of(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.yaml")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@asynccontextmanager
+async def seated(
+    settings: Settings,
+    profile: str | None,
+    rules: Rules,
+    library: Library,
+    journal: Journal,
+    *,
+    concurrency: int | None = None,
+    rehearsal_latency_ms: float = 0,
+) -> AsyncIterator[tuple[Cast, Caller]]:
+    """A cast whose models answer. Raises UsageError for a missing key, model or package, before any call."""
+    names = settings.cast(profile)
+    used = {name: settings.models[name] for name in dict.fromkeys(names.values())}
+    knowledge = Knowledge.load(rules.systems)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(http_session())
+        endpoints: dict[str, Endpoint] = {}
+        for name, model in used.items():
+            model.api_key(name)
+            places = concurrency or model.concurrency
+            server = serving(model, rehearsal_latency_ms=rehearsal_latency_ms, slots=places)
+            base_url = await stack.enter_async_context(server)
+            chat = chat_model(model, name, base_url, session)
+            endpoints[name] = Endpoint(name, model, chat, base_url, asyncio.Semaphore(places))
+        by_role: dict[Role, Endpoint] = {role: endpoints[name] for role, name in names.items()}
+        caller = Caller(journal, by_role, rules.seed)
+        cast = Cast(
+            asker=caller,
+            library=library,
+            knowledge=knowledge,
+            rules=rules,
+            rehearsal=any(model.kind == "rehearsal" for model in used.values()),
+            models={role: endpoint.settings.model for role, endpoint in by_role.items()},
+        )
+        yield cast, caller
