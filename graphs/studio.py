@@ -1,4 +1,4 @@
-"""The dialogue graph for LangGraph Studio: `langgraph dev` in the checkout, then give it {"post": {"id": "1", "text": "..."}}.
+"""The dialogue graph for LangGraph Studio: run `langgraph dev`, then give it {"post": {"id": "1", "text": "..."}}.
 
 It is cast from psyllm.toml here, or from the rehearsal backend; its calls are journalled in runs/studio.
 """

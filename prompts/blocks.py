@@ -54,7 +54,8 @@ def risk_block(risks: Sequence[Risk], mode: Mode, must: Sequence[str], must_not:
     """The graded risk and what its mode asks of the reply."""
     lines = [f"mode: {mode}"]
     for risk in risks:
-        lines.append(f"{risk.domain}: level {risk.level}, from {', '.join(f's{n}' for n in risk.sentences) or 'nothing'}")
+        grounds = ", ".join(f"s{n}" for n in risk.sentences) or "nothing"
+        lines.append(f"{risk.domain}: level {risk.level}, from {grounds}")
     lines += [f"must: {item}" for item in must] + [f"must not: {item}" for item in must_not]
     return "<risk>\n" + "\n".join(lines) + "\n</risk>"
 

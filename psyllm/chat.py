@@ -146,7 +146,7 @@ def _wait(state: RetryCallState) -> float:
 
 
 def retrying(tries: int, stopping: asyncio.Event) -> AsyncRetrying:
-    """tenacity's loop for one call: raises the last Transient after `tries` requests, Failure once `stopping` is set."""
+    """tenacity's loop for one call. Raises the last Transient after `tries` requests, Failure when `stopping`."""
 
     async def sleep(seconds: float) -> None:
         with suppress(TimeoutError):

@@ -37,10 +37,13 @@ def danger(asked: Asked) -> tuple[str, str, int]:
 
 
 def findings(asked: Asked) -> dict[str, list[tuple[str, str, str]]]:
-    """Disorder name -> (system, verdict, why), as the findings give them."""
+    """Disorder name -> (system, verdict, why). ICD-11 may use another name: its line follows the first."""
     table: dict[str, list[tuple[str, str, str]]] = {}
+    before = ""
     for name, system, verdict, why in _LINE.findall(asked.block("findings")):
-        table.setdefault(name, []).append((system, verdict, why))
+        known = before if system == "ICD-11" and len(table.get(before, ())) == 1 else name
+        table.setdefault(known, []).append((system, verdict, why))
+        before = known
     return table
 
 
@@ -112,9 +115,9 @@ def _verdicts(voice: Voice, asked: Asked) -> list[str]:
 
 def _why(rows: list[tuple[str, str, str]]) -> str:
     """The engine's grounds without the ids of criteria, once where both systems give the same."""
-    grounds = dict.fromkeys(re.sub(r"\s*\([^)]*\)", "", why).strip().rstrip(".") for _, _, why in rows)
-    careful = [why for why in grounds if why and not re.search(r"\bmet\b", why)]
-    return ", and under the other manual ".join(careful) or "too little has been said"
+    grounds = [part.strip(" .") for _, _, why in rows for part in re.sub(r"\s*\([^)]*\)", "", why).split(";")]
+    careful = [part for part in dict.fromkeys(grounds) if part and not re.search(r"\bmet\b|\b[A-Z]\d", part)]
+    return ", and ".join(careful[:3]) or "too little has been said"
 
 
 def _hunch(voice: Voice, asked: Asked) -> str:

@@ -144,10 +144,21 @@ def _seen(turns: Sequence[Turn]) -> tuple[str, ...]:
     )
 
 
+@pytest.fixture(scope="session")
+def knowledge() -> Knowledge:
+    return Knowledge.load()
+
+
+@pytest.fixture(scope="session")
+def sound(knowledge: Knowledge) -> Iterator[Table]:
+    """One server without faults for all tests."""
+    with RehearsalProcess(fault_rate=0) as server, httpx.Client(timeout=20) as http:
+        yield Table(server, http, knowledge)
+
+
 @pytest.fixture
-def seat() -> Iterator[Callable[..., Table]]:
+def seat(knowledge: Knowledge) -> Iterator[Callable[..., Table]]:
     """Starts servers with the given options; they end with the test."""
-    knowledge = Knowledge.load()
     servers: list[RehearsalProcess] = []
     with httpx.Client(timeout=20) as http:
 
