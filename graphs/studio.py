@@ -1,36 +1,90 @@
 """The dialogue graph for LangGraph Studio: run `langgraph dev`, then give it {"post": {"id": "1", "text": "..."}}.
 
-It is cast from psyllm.toml here, or from the rehearsal backend; its calls are journalled in runs/studio.
+It is cast from psyllm.toml here, or from the rehearsal backend, and journals its calls in runs/studio. The cast sits
+in a thread with an event loop of its own. Studio allows no file or database access on any event loop: the cast is
+prepared before its loop starts, and answers are journalled but not looked up, so that each run of a node is a new call.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import threading
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from langgraph.graph.state import CompiledStateGraph
+from pydantic import BaseModel
 
+from agents.cast import Asker, Cast
 from graphs.dialogue import build_graph
 from graphs.table import fingerprint, seated
 from prompts.library import Library
 from psyllm import __version__
 from psyllm.journal import Journal
-from psyllm.settings import load_settings
+from psyllm.messages import Prompt, Step
+from psyllm.reasons import reason_codes
+from psyllm.records import Role
+from psyllm.settings import Settings, load_settings
 
 FOLDER = Path("runs/studio")
+Answered = TypeVar("Answered", bound=BaseModel)
+_seating = threading.Lock()
 
 
-@asynccontextmanager
-async def graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
-    """The compiled graph around a seated cast, for as long as Studio uses it."""
+async def graph() -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The compiled graph around the one cast of this process."""
+    return build_graph(await asyncio.to_thread(_cast))
+
+
+class Elsewhere:
+    """Asks on another thread's event loop."""
+
+    def __init__(self, asker: Asker, loop: asyncio.AbstractEventLoop) -> None:
+        self._asker = asker
+        self._loop = loop
+
+    async def ask(self, step: Step, prompt: Prompt, schema: type[Answered]) -> tuple[Answered, str]:
+        asked = asyncio.run_coroutine_threadsafe(self._asker.ask(step, prompt, schema), self._loop)
+        return await asyncio.wrap_future(asked)
+
+    def native(self, role: Role) -> bool:
+        return self._asker.native(role)
+
+
+class WriteOnlyJournal(Journal):
+    def find(self, key: bytes) -> None:
+        """Never: see above."""
+        return
+
+
+def _cast() -> Cast:
+    with _seating:
+        return _seated_once()
+
+
+@cache
+def _seated_once() -> Cast:
     settings = load_settings()
     library = Library(settings.prompts)
     facts = fingerprint(settings, None, settings.grow, library)
-    journal = Journal.open(FOLDER, facts, __version__)
+    journal = WriteOnlyJournal.open(FOLDER, facts, __version__)
+    reason_codes()
+    ready: Future[Cast] = Future()
+    sitting = _sit(ready, settings, library, journal)
+    threading.Thread(target=asyncio.run, args=(sitting,), name="cast", daemon=True).start()
+    return ready.result()
+
+
+async def _sit(ready: Future[Cast], settings: Settings, library: Library, journal: Journal) -> None:
+    """Hand out the cast, and stay until the process ends."""
     try:
-        async with seated(settings, None, settings.grow, library, journal) as (cast, _):
-            yield build_graph(cast)
-    finally:
-        journal.close()
+        async with seated(settings, None, settings.grow, library, journal) as (cast, caller):
+            ready.set_result(replace(cast, asker=Elsewhere(caller, asyncio.get_running_loop())))
+            await asyncio.Event().wait()
+    except BaseException as error:
+        if not ready.done():
+            ready.set_exception(error)
+        raise

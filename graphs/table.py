@@ -59,16 +59,15 @@ async def seated(
     """A cast whose models answer. Raises UsageError for a missing key, model or package, before any call."""
     names = settings.cast(profile)
     used = {name: settings.models[name] for name in dict.fromkeys(names.values())}
-    knowledge = Knowledge.load(rules.systems)
+    knowledge = await asyncio.to_thread(Knowledge.load, rules.systems)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(http_session())
         endpoints: dict[str, Endpoint] = {}
         for name, model in used.items():
-            model.api_key(name)
             places = concurrency or model.concurrency
             server = serving(model, rehearsal_latency_ms=rehearsal_latency_ms, slots=places)
             base_url = await stack.enter_async_context(server)
-            chat = chat_model(model, name, base_url, session)
+            chat = await asyncio.to_thread(chat_model, model, name, base_url, session)
             endpoints[name] = Endpoint(name, model, chat, base_url, asyncio.Semaphore(places))
         by_role: dict[Role, Endpoint] = {role: endpoints[name] for role, name in names.items()}
         caller = Caller(journal, by_role, rules.seed)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
@@ -106,7 +106,7 @@ class Journal:
         fingerprint: Mapping[str, Any],
         software_version: str,
         on_failure: Callable[[Failure], None] = lambda failure: None,
-    ) -> Journal:
+    ) -> Self:
         """Open the run folder for growing, creating it if needed.
 
         `fingerprint` is everything that a dialogue's fate depends on, by dotted name. Raises UsageError if the

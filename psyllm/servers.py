@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -21,7 +22,7 @@ async def serving(model: ModelSettings, *, rehearsal_latency_ms: float, slots: i
     if model.kind == "rehearsal":
         from psyllm.rehearsal import RehearsalProcess
 
-        process = RehearsalProcess(latency_ms=rehearsal_latency_ms, slots=slots)
+        process = await asyncio.to_thread(RehearsalProcess, latency_ms=rehearsal_latency_ms, slots=slots)
         try:
             yield process.base_url
         finally:

@@ -42,8 +42,8 @@ class Asked:
 
     def __init__(self, body: Json, seed: int) -> None:
         form = (body.get("response_format") or {}).get("json_schema") or {}
-        self.name: str = form.get("name", "")
         self.schema: Json = form.get("schema") or {}
+        self.name: str = self.schema.get("title") or form.get("name", "")
         self.messages = [(str(m.get("role")), _content(m)) for m in body["messages"]]
         self.user = next((text for role, text in self.messages if role == "user"), "")
         self.corrected = any(role == "assistant" for role, _ in self.messages)

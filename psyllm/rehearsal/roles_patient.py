@@ -20,13 +20,13 @@ def patient_turn(asked: Asked) -> dict[str, Any]:
     person = next(iter(pattern(data("cues")["people"]).findall(asked.block("client"))), "sister")
     voice = Voice(rng, " ".join([*heard, draft]), person=f"my {person}", person_cap=f"My {person}")
     last = asked.counsellor[-1].text if asked.counsellor else ""
-    said = [plain(line) for spoken in asked.client for _, line in spoken.lines]
-    said += [plain(line) for line in draft.splitlines()]
+    told = [plain(line) for spoken in asked.client for _, line in spoken.lines]
+    said = [*told, *map(plain, draft.splitlines())]
 
     opening = [voice.say("begin")] if not last and voice.chance(0.7) else []
     opening += _answer(voice, last, profile) if last and voice.chance(0.9) else []
     core = [*_focus(voice, profile, this_round), *_own(voice, profile, said, rng)]
-    danger = _danger(profile, said, this_round, rng)
+    danger = _danger(profile, told, this_round, rng)
     rng.shuffle(core)
     if confession := _confession(voice, profile, said, this_round):
         core = [*core[: rng.randint(0, 1)], *confession]
@@ -39,7 +39,7 @@ def patient_turn(asked: Asked) -> dict[str, Any]:
     if ends:
         lines.append(voice.say("goodbye"))
     spoken = [sentence for line in lines for sentence in sentences(line)]
-    new = [sentence for sentence in dict.fromkeys(spoken) if plain(sentence) not in said or sentence == danger]
+    new = [sentence for sentence in dict.fromkeys(spoken) if plain(sentence) not in said or sentence in danger]
     return {"sentences": new[:8] or [voice.say("aside")], "ends": ends}
 
 
@@ -87,13 +87,10 @@ def _confession(voice: Voice, profile: dict[str, Any], said: list[str], this_rou
     return [voice.say("confess"), untold[0]] if untold and voice.chance(0.75) else []
 
 
-def _danger(profile: dict[str, Any], said: list[str], this_round: int, rng: random.Random) -> str:
-    """What is true about danger to self, said by the second round at the latest, and once more now and then."""
-    if not _level(profile):
-        return ""
+def _danger(profile: dict[str, Any], told: list[str], this_round: int, rng: random.Random) -> str:
+    """What is true about danger to self, said once, by the second round at the latest; '' otherwise."""
     words = str(profile.get("safety", ""))
-    told = any(plain(sentences(words)[0]) in old for old in said)
-    if told:
+    if not _level(profile) or any(plain(sentences(words)[0]) in line for line in told):
         return ""
     return words if this_round >= 2 or rng.random() < 0.6 else ""
 

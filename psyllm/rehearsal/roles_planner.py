@@ -9,6 +9,9 @@ from typing import Any
 from psyllm.rehearsal.request import Asked
 from psyllm.rehearsal.words import Voice, capital, clauses, data, ended, hits, pattern, plain, sentences, suicide_level
 
+_OWN_WORDS = 6
+"""So many first-person words tell a life, even where no cue of distress is heard."""
+
 
 def plan(asked: Asked) -> dict[str, Any]:
     cues = data("cues")
@@ -16,9 +19,10 @@ def plan(asked: Asked) -> dict[str, Any]:
     orders = [sentence for sentence in sentences(post) if hits(sentence, cues["instructs"])]
     post = "\n".join(sentence for sentence in sentences(post) if sentence not in orders)
     themes, emotions, scene = _themes(post), _ranked(post, cues["emotions"]), _first(post, cues["scenes"], "daily_life")
-    own = pattern(r"\b(?:i|i'm|im|i've|my|me)\b").search(post.replace("’", "'"))
+    own = hits(post, [r"\b(?:i|i'm|i've|my|me)\b"])
     level = max(map(suicide_level, sentences(post)), default=0)
-    distress = bool(own) and bool(themes or emotions or level)
+    told_at_length = own >= _OWN_WORDS and bool(_ranked(post, cues["scenes"]))
+    distress = own > 0 and bool(themes or emotions or level or told_at_length)
     instructed = len(orders) * 4 >= len(orders) + len(sentences(post))
 
     voice = Voice(asked.rng)
@@ -59,7 +63,7 @@ def _profile(voice: Voice, post: str, themes: list[str], emotion: str, level: in
     rng, tables, cues = voice.rng, data("phrases"), data("cues")
     if not themes:
         themes = rng.sample(cues["default_themes"], 2)
-    told = clauses(post, least=4, most=9)
+    told = clauses(post, least=4, most=9)[::2]  # never two neighbours: no long run of the post survives
     said = [
         ended(capital(voice.say("retold", clause=re.sub("^My", "my", clause))))
         for clause in rng.sample(told, min(len(told), 3))
@@ -102,10 +106,10 @@ def _slots(voice: Voice, people: list[str], nouns: list[str]) -> dict[str, str]:
 
 
 def _foci(voice: Voice, scene: str, rounds: int) -> list[str]:
-    foci = voice.some(data("phrases")["foci"][scene], rounds)
-    return (
-        [*foci, *voice.some(data("phrases")["foci"]["daily_life"], rounds - len(foci))] if len(foci) < rounds else foci
-    )
+    foci = data("phrases")["foci"]
+    more = foci["friendlessness" if scene == "daily_life" else "daily_life"]
+    first = voice.some(foci[scene], rounds)
+    return [*first, *voice.some(more, rounds - len(first))]
 
 
 def _themes(post: str) -> list[str]:

@@ -114,10 +114,10 @@ def _verdicts(voice: Voice, asked: Asked) -> list[str]:
 
 
 def _why(rows: list[tuple[str, str, str]]) -> str:
-    """The engine's grounds without the ids of criteria, once where both systems give the same."""
-    grounds = [part.strip(" .") for _, _, why in rows for part in re.sub(r"\s*\([^)]*\)", "", why).split(";")]
-    careful = [part for part in dict.fromkeys(grounds) if part and not re.search(r"\bmet\b|\b[A-Z]\d", part)]
-    return ", and ".join(careful[:3]) or "too little has been said"
+    """The engine's grounds under the first system, without the ids of criteria."""
+    grounds = [part.strip(" .") for part in re.sub(r"\s*\([^)]*\)", "", rows[0][2]).split(";")]
+    careful = [part for part in grounds if part and not re.search(r"\bmet\b|\b[A-Z]\d", part)]
+    return ", and ".join(careful) or "too little has been said"
 
 
 def _hunch(voice: Voice, asked: Asked) -> str:

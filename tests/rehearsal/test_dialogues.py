@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import ConfigDict, Field
 
 from agents.patient import PatientReply
 from agents.therapist import reply_schema
@@ -124,6 +125,15 @@ def test_a_revised_turn_differs_from_its_draft(sound: Table) -> None:
     assert second.text.split()[:3] != first.text.split()[:3]
 
 
+def test_a_revised_client_turn_keeps_what_is_true_about_danger(sound: Table) -> None:
+    danger = "I think about killing myself."
+    client = f"<client>\nhistory: I am tired.\nsafety: {danger}\n</client>"
+    before = ("<transcript>", "Client:\nHello there.", "Counsellor:\nGood evening.", "</transcript>")
+    for seed in range(5):
+        draft = revise_block(f"Thank you.\n{danger}", "Do not thank.")
+        assert danger in sound.ask(PatientReply, client, *before, draft, seed=seed).sentences
+
+
 def test_a_native_trace_comes_on_the_reasoning_channel(sound: Table) -> None:
     parts = ("<transcript>", "Client:\n[s1] I can't sleep any more.", "</transcript>", findings_block([]))
     schema = reply_schema(("open_question",), native=True)
@@ -156,3 +166,13 @@ def test_a_schema_that_no_role_has_gets_its_smallest_instance(seat: Seat) -> Non
     assert content(table.send(body)) == '{"grade": 2, "why": "..."}'
     del body["response_format"]
     assert content(table.send(body)) == "ready"
+
+
+def test_tight_bounds_of_a_schema_are_kept(sound: Table) -> None:
+    class Short(PatientReply):
+        model_config = ConfigDict(title="patient_turn")
+        sentences: list[Annotated[str, Field(min_length=2, max_length=12)]] = Field(min_length=9, max_length=9)
+
+    for seed in range(6):
+        block = "<client>\nhistory: I am tired of the long way home every evening.\n</client>"
+        assert len(sound.ask(Short, block, seed=seed).sentences) == 9

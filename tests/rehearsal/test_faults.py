@@ -13,6 +13,8 @@ import yaml
 from pydantic import ValidationError
 
 import psyllm.rehearsal
+from agents.diagnostician import diagnosis_schema
+from agents.patient import PatientReply
 from agents.therapist import reply_schema
 from prompts.blocks import client_block, findings_block, revise_block, risk_block
 from psyllm.reasons import reason_codes
@@ -90,6 +92,19 @@ def test_what_is_planted_shows_in_the_words(seat: Seat, tmp_path: Path) -> None:
     assert json.loads(shown["locked_technique"])["technique"] not in TECHNIQUES["cbt"]
 
 
+def test_malformed_replies_are_cut_off_or_lack_a_field(seat: Seat, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    texts = replies(seat(fault_rate=1, log=log), 160)
+    kinds: Counter[bool | str] = Counter()
+    for entry, text in zip(answered(log), texts, strict=True):
+        if entry["planted"] == ["malformed_reply"]:
+            try:
+                kinds["text" in json.loads(text)] += 1
+            except json.JSONDecodeError:
+                kinds["cut"] += 1
+    assert kinds.keys() == {False, "cut"}
+
+
 def test_an_early_disclosure_says_a_withheld_thing_before_its_round(seat: Seat, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     table = seat(fault_rate=1, log=log)
@@ -120,8 +135,6 @@ SECRET = "I keep the letter from the clinic under the carpet."
 
 
 def speak(table: Table, seed: int, *, raw: bool = False) -> None:
-    from agents.patient import PatientReply
-
     profile = ClientProfile(
         history="I am thirty.",
         memories=("I cried over a mug.",),
@@ -142,6 +155,4 @@ def speak(table: Table, seed: int, *, raw: bool = False) -> None:
 
 
 def assess(table: Table, seed: int) -> None:
-    from agents.diagnostician import diagnosis_schema
-
     table.ask(diagnosis_schema(table.knowledge), *SPOKEN, seed=seed)
