@@ -79,6 +79,12 @@ def scripted(tmp_path: Path) -> Iterator[Callable[[dict[str, Any]], Endpoint]]:
         process.communicate()
 
 
+@pytest.fixture
+def psyllm_path() -> str:
+    """The installed command, for tests that need the process itself."""
+    return PSYLLM
+
+
 Psyllm = Callable[..., subprocess.CompletedProcess[str]]
 
 

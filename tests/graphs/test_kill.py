@@ -1,0 +1,98 @@
+"""Killed at any moment, the same command goes on: the same dialogues, and next to nothing paid twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from psyllm.rehearsal import RehearsalProcess
+from psyllm.runs import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLS = 10
+LOST_S = 0.1
+"""What the journal may not have committed yet when it is killed."""
+
+
+class Log:
+    """The server's own log, read as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self) -> list[dict[str, Any]]:
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def wait_for(self, requests: int, process: subprocess.Popen[bytes]) -> bool:
+        """Until so many requests have come in all; False if the process ended before."""
+        while sum(entry["event"] == "in" for entry in self.entries()) < requests:
+            if process.poll() is not None:
+                return False
+            time.sleep(0.002)
+        return True
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RehearsalProcess]:
+    with RehearsalProcess(latency_ms=60, log=tmp_path / "server.jsonl") as process:
+        yield process
+
+
+def grow(psyllm: str, folder: Path, run: str) -> subprocess.Popen[bytes]:
+    command = [psyllm, "grow", str(ROOT / "examples" / "posts.jsonl"), "--run", run, "--concurrency", "6"]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr.decode()
+
+
+def test_ten_kills_lose_nothing(tmp_path: Path, server: RehearsalProcess, psyllm_path: str) -> None:
+    (tmp_path / "psyllm.toml").write_text(
+        f'profile = "local"\n[models.local]\nbase_url = "{server.base_url}"\nmodel = "rehearsal"\n'
+        '[profiles.local]\ndefault = "local"\n'
+    )
+    finish(grow(psyllm_path, tmp_path, "undisturbed"))
+    log = Log(tmp_path / "server.jsonl")
+    before = len(log.entries())
+    lots = random.Random(4)
+    killed_at: list[float] = []
+    while len(killed_at) < KILLS:
+        requests = sum(entry["event"] == "in" for entry in log.entries())
+        process = grow(psyllm_path, tmp_path, "killed")
+        alive = log.wait_for(requests + lots.randint(4, 40), process)
+        assert alive, "the run ended before all kills were made"
+        process.send_signal(signal.SIGKILL)
+        killed_at.append(time.time())
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    finish(grow(psyllm_path, tmp_path, "killed"))
+
+    with Run(tmp_path / "undisturbed") as one, Run(tmp_path / "killed") as other:
+        expected, found = list(one.dialogues()), list(other.dialogues())
+    assert len(expected) == 26
+    assert found == expected
+
+    repaid = 0
+    answered: dict[str, float] = {}
+    asked: set[str] = set()
+    for entry in log.entries()[before:]:
+        if entry["event"] == "out":
+            answered[entry["key"]] = entry["t"]
+        elif entry["key"] in asked:
+            repaid += 1
+            last_kill = max(t for t in killed_at if t < entry["t"])
+            known = answered.get(entry["key"])
+            assert known is None or known > last_kill - LOST_S, f"{last_kill - (known or 0):.3f} s before the kill"
+        asked.add(entry["key"])
+    assert 0 < repaid <= KILLS * (6 + 12), "in flight, and those of the last 0.1 s, each time"
