@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
 
 NOT_A_SERVICE = "Research software on synthetic data: it diagnoses nobody and is no crisis service."
@@ -144,9 +145,9 @@ def main() -> NoReturn:
         _refuse_name_clash()
         app()
     except PsyllmError as error:
-        typer.secho(f"psyllm: {error}", fg="red", err=True)
+        typer.secho(f"psyllm: {plain(str(error))}", fg="red", err=True)
         if error.hint:
-            typer.echo(f"  -> {error.hint}", err=True)
+            typer.echo(f"  -> {plain(error.hint)}", err=True)
         sys.exit(error.exit_code)
     sys.exit(0)
 

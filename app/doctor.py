@@ -11,6 +11,7 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage
 from rich.table import Table
+from rich.text import Text
 
 from app.screen import out
 from clinical import Knowledge
@@ -21,6 +22,9 @@ from psyllm.errors import Failure, PsyllmError
 from psyllm.servers import serving
 from psyllm.settings import ModelSettings, load_settings
 
+OK = Text("ok", style="green")
+FAILED = Text("failed", style="red")
+
 
 def doctor_command(profile: str | None, settings_file: Path | None) -> None:
     """Print one line a check. Raises Failure if any went wrong."""
@@ -30,10 +34,10 @@ def doctor_command(profile: str | None, settings_file: Path | None) -> None:
     names = settings.cast(profile)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row(
-        "[green]ok[/]", f"psyllm {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+        OK, f"psyllm {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     )
-    table.add_row("[green]ok[/]", f"{len(library.roles)} roles, {len(library.modalities)} modalities")
-    table.add_row("[green]ok[/]", f"{len(knowledge.disorder_ids)} disorders in {', '.join(settings.grow.systems)}")
+    table.add_row(OK, f"{len(library.roles)} roles, {len(library.modalities)} modalities")
+    table.add_row(OK, f"{len(knowledge.disorder_ids)} disorders in {', '.join(settings.grow.systems)}")
     serves: dict[str, list[str]] = {}
     for role, name in names.items():
         serves.setdefault(name, []).append(role)
@@ -43,9 +47,10 @@ def doctor_command(profile: str | None, settings_file: Path | None) -> None:
         try:
             line, good = asyncio.run(_tiny_call(name, model)), True
         except (PsyllmError, Transient) as error:
-            line, good = f"{error} {getattr(error, 'hint', '')}".strip(), False
+            hint = getattr(error, "hint", "")
+            line, good = f"{error} -> {hint}" if hint else str(error), False
         failed += not good
-        table.add_row("[green]ok[/]" if good else "[red]failed[/]", f"model {name} ({', '.join(roles)}): {line}")
+        table.add_row(OK if good else FAILED, f"model {name} ({', '.join(roles)}): {line}")
     out.print(table)
     if failed:
         raise Failure(

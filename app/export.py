@@ -14,6 +14,6 @@ def export_command(folder: Path, out: Path, *, include_rehearsal: bool, prompts:
     """Write the file and say what is in it."""
     with Run(folder) as run:
         written = export(run, Library(prompts), out, include_rehearsal=include_rehearsal)
-    console.print(f"{written} dialogues written to {out}", highlight=False)
+    console.print(f"{written} dialogues written to {out}")
     if include_rehearsal:
         console.print("rows marked rehearsal are stand-in words, not training data", style="yellow")

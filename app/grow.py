@@ -84,9 +84,9 @@ def _read(options: GrowOptions) -> tuple[Post, ...]:
     if file.skipped:
         console.print(f"skipped {len(file.skipped)} invalid posts:", style="yellow")
         for line in file.skipped:
-            console.print(f"  {line}", markup=False, highlight=False)
+            console.print(f"  {line}")
     if file.extra_fields:
-        console.print(f"kept as metadata: {', '.join(file.extra_fields)}", style="dim", markup=False)
+        console.print(f"kept as metadata: {', '.join(file.extra_fields)}", style="dim")
     return tuple(scrubbed(post) for post in file.posts[: options.limit])
 
 
@@ -166,7 +166,7 @@ class _interruptible:
 def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
     counts = ", ".join(f"{tally.by_status[status]} {status.replace('_', ' ')}" for status in Status)
     before = f" ({tally.before} were done before)" if tally.before else ""
-    console.print(f"{tally.done} of {tally.total} posts done{before}: {counts}", highlight=False)
+    console.print(f"{tally.done} of {tally.total} posts done{before}: {counts}")
     if stopped:
         console.print("stopped; nothing is lost, and the same command goes on", style="yellow")
     elif failed := tally.by_status[Status.FAILED]:

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from app.plain import plain
 from graphs.grow import Grower
 from psyllm.records import Status
 
-console = Console(stderr=True)
-out = Console()
+
+
+class PlainConsole(Console):
+    """Shows words as they are: no markup in them is obeyed, no control character gets through."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(plain(segment.text), segment.style)
+
+
+console = PlainConsole(stderr=True)
+out = PlainConsole()
 
 REHEARSAL = "rehearsal: stand-in words by rule, no model; for trying the software, not for training"
 
@@ -67,8 +82,8 @@ class GrowView:
         cost = None if meter.unpriced else meter.cost_usd
         grid = Table.grid(padding=(0, 2), pad_edge=False)
         grid.add_row(
-            f"[green]{tally.by_status[Status.ACCEPTED]} accepted[/]",
-            f"[red]{tally.by_status[Status.REJECTED]} rejected[/]",
+            Text(f"{tally.by_status[Status.ACCEPTED]} accepted", style="green"),
+            Text(f"{tally.by_status[Status.REJECTED]} rejected", style="red"),
             f"{tally.by_status[Status.SCREENED_OUT]} screened out",
             f"{tally.by_status[Status.FAILED]} failed",
             f"{tally.open} open",

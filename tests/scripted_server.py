@@ -2,7 +2,7 @@
 
 The script maps a schema's name to its answer, or to a list of answers given in turn (the last one stays).
 An answer is an object sent as the message's content; its keys that start with $ become fields of the message
-beside it ($reasoning), and {"$raw": text} is content that is no JSON.
+beside it ($reasoning), {"$raw": text} is content that is no JSON, and {"$status": 400} is a refusal.
 Every request's body and Authorization header are appended to LOG.
 Prints READY and its base URL; ends when stdin closes.
 """
@@ -34,6 +34,8 @@ class Scripted:
             turn = self.given.get(name, 0)
             self.given[name] = turn + 1
             answer = answer[min(turn, len(answer) - 1)]
+        if "$status" in answer:
+            return web.json_response({"error": "refused by the script"}, status=answer["$status"])
         message: dict[str, Any] = {"role": "assistant"}
         if "$raw" in answer:
             message["content"] = answer["$raw"]
