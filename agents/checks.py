@@ -258,7 +258,12 @@ class _ReplyCase:
 
     @property
     def labels(self) -> re.Pattern[str]:
-        return _any_of(tuple(re.escape(label) for label in sorted(self.knowledge.labels(), key=len, reverse=True)))
+        return _labels_of(self.knowledge)
+
+
+@cache
+def _labels_of(knowledge: Knowledge) -> re.Pattern[str]:
+    return _any_of(tuple(re.escape(label) for label in sorted(knowledge.labels(), key=len, reverse=True)))
 
 
 _CURLY, _STRAIGHT = re.compile(r"“([^”]*)”"), re.compile(r"\"([^\"\n]*)\"")

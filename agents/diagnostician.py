@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Annotated
 
 from pydantic import BaseModel, Field, create_model
 
@@ -15,24 +16,27 @@ from psyllm.messages import Message, Prompt, Step
 from psyllm.records import Evidence, Fact, Polarity, Turn
 
 
+SentenceNumber = Annotated[int, Field(ge=1, le=500)]
+
+
 class EvidenceReply(BaseModel):
     criterion: str
     """As disorder.criterion, e.g. mdd.A1."""
-    sentence: int = Field(ge=1, le=500)
+    sentence: SentenceNumber
     polarity: Polarity
 
 
 class FactReply(BaseModel):
     fact: str
     value: bool | float
-    sentence: int = Field(ge=1, le=500)
+    sentence: SentenceNumber
     disorder: str
 
 
 class RiskReply(BaseModel):
     domain: str
     level: int = Field(ge=0, le=6)
-    sentences: list[int] = Field(max_length=6)
+    sentences: list[SentenceNumber] = Field(max_length=6)
 
 
 class DiagnosisReply(BaseModel):

@@ -33,9 +33,7 @@ def doctor_command(profile: str | None, settings_file: Path | None) -> None:
     knowledge = Knowledge.load(settings.grow.systems)
     names = settings.cast(profile)
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row(
-        OK, f"psyllm {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
-    )
+    table.add_row(OK, f"psyllm {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
     table.add_row(OK, f"{len(library.roles)} roles, {len(library.modalities)} modalities")
     table.add_row(OK, f"{len(knowledge.disorder_ids)} disorders in {', '.join(settings.grow.systems)}")
     serves: dict[str, list[str]] = {}

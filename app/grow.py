@@ -13,6 +13,7 @@ from pathlib import Path
 import uvloop
 
 from app.screen import console, growing
+from corpus import screen
 from corpus.posts import read_posts
 from corpus.scrub import scrubbed
 from graphs.grow import Grower, Tally
@@ -23,6 +24,7 @@ from psyllm.errors import Failure, UsageError
 from psyllm.journal import Journal, text_hash
 from psyllm.logs import configure
 from psyllm.records import Post, Status
+from psyllm.servers import embedded_weights
 from psyllm.settings import Rules, Settings, load_settings
 
 STOPPED = 130
@@ -56,10 +58,18 @@ def grow_command(options: GrowOptions) -> None:
     for name in rules.modalities:
         library.modality(name)
     for name in dict.fromkeys(settings.cast(options.profile).values()):
-        settings.models[name].api_key(name)
+        model = settings.models[name]
+        model.api_key(name)
+        if model.kind == "embedded":
+            embedded_weights()
     posts = _read(options)
+    screen.load()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        tally, stopped = runner.run(_grow(settings, options, rules, library, posts))
+        try:
+            tally, stopped = runner.run(_grow(settings, options, rules, library, posts))
+        except asyncio.CancelledError:
+            console.print("stopped at once; finished calls are kept, and the same command goes on", style="yellow")
+            sys.exit(STOPPED)
     _farewell(options.run, tally, stopped=stopped)
     if stopped:
         sys.exit(STOPPED)
@@ -84,9 +94,13 @@ def _read(options: GrowOptions) -> tuple[Post, ...]:
     if file.skipped:
         console.print(f"skipped {len(file.skipped)} invalid posts:", style="yellow")
         for line in file.skipped:
-            console.print(f"  {line}")
+            console.print(f"  {line}", soft_wrap=True)
     if file.extra_fields:
-        console.print(f"kept as metadata: {', '.join(file.extra_fields)}", style="dim")
+        console.print(f"kept as metadata: {', '.join(file.extra_fields)}", style="dim", soft_wrap=True)
+    if not file.posts:
+        raise UsageError(
+            f"no post to grow from in {', '.join(map(str, options.posts))}", hint="each post needs id and text"
+        )
     return tuple(scrubbed(post) for post in file.posts[: options.limit])
 
 
@@ -171,4 +185,4 @@ def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
         console.print("stopped; nothing is lost, and the same command goes on", style="yellow")
     elif failed := tally.by_status[Status.FAILED]:
         console.print(f"{failed} failed; `psyllm status` says why, the same command tries them again", style="yellow")
-    console.print(f"next: psyllm status {run}", style="dim")
+    console.print(f"next: psyllm status {run}", style="dim", soft_wrap=True)

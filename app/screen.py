@@ -18,7 +18,6 @@ from graphs.grow import Grower
 from psyllm.records import Status
 
 
-
 class PlainConsole(Console):
     """Shows words as they are: no markup in them is obeyed, no control character gets through."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from pydantic import JsonValue, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from psyllm.errors import UsageError
 from psyllm.records import Post
@@ -88,7 +89,10 @@ def _rows(path: Path) -> Iterator[_Row]:
         raise UsageError(f"{path} does not exist", hint="give a .jsonl or .csv file of posts")
     if path.suffix.lower() not in readers:
         raise UsageError(f"{path}: unknown kind of file {path.suffix!r}", hint="save the posts as .jsonl or .csv")
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint="mend its rights") from error
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -112,6 +116,8 @@ def _parsed(place: str, line: str) -> JsonValue:
         raise UsageError(
             f"{place}: not valid JSON: {error.msg} at column {error.colno}", hint=f"one object a line, e.g. {_EXAMPLE}"
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{place}: cannot be read: {error}", hint=f"one object a line, e.g. {_EXAMPLE}") from error
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[_Row]:
@@ -162,10 +168,16 @@ def _post(row: _Row) -> Post:
             raise UsageError(f"{row.place}: {name} is empty", hint="fill it in, or remove the row")
     rest = {name: content for name, content in fields.items() if name not in (*NEEDED, *_OPTIONAL)}
     try:
-        return Post.model_validate({**own, "metadata": rest})
+        post = Post.model_validate({**own, "metadata": rest})
+        post.model_dump_json()
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{row.place}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise UsageError(
+            f"{row.place}: {'.'.join(map(str, first['loc']))}: {first['msg']}", hint="mend the row, or remove it"
+        ) from error
+    except PydanticSerializationError as error:
+        raise UsageError(f"{row.place}: {error}", hint="mend the row, or remove it") from error
+    return post
 
 
 def _short(value: object) -> str:

@@ -74,6 +74,12 @@ def candidates(cast: Cast, post: Post) -> tuple[Modality, ...]:
     return tuple(cast.library.modality(name) for name in sorted(ids, key=drawn))
 
 
+def round_under_way(state: DialogueState) -> int:
+    """1-based; 0 while the case is being planned."""
+    turns = state.get("turns", ())
+    return len(turns) + (not turns or _closed(turns[-1])) if "plan" in state else 0
+
+
 def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reason, ...]) -> Dialogue:
     """The record of a dialogue that ended in this state."""
     post, plan = state["post"], state.get("plan")
@@ -82,8 +88,8 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
     used = [roles[name].ref for name in ("planner", "patient", "diagnostician", "therapist", "critic")]
     if plan is not None:
         used.append(cast.library.modality(plan.modality.chosen).ref)
-    complete = plan is not None and bool(turns) and turns[-1].critique is not None
-    whole = complete and (state.get("client_ends", False) or len(turns) == len(plan.rounds if plan else ()))
+    over = plan is not None and (state.get("client_ends", False) or len(turns) == len(plan.rounds))
+    whole = over and bool(turns) and _closed(turns[-1])
     return Dialogue(
         id=dialogue_id(cast.rules.seed, post.id, state.get("repeat", 0)),
         post_id=post.id,
@@ -178,7 +184,7 @@ class Nodes:
         step = self._step(state, "respond", len(drafts), now.round)
         heard = now.model_copy(update={"reply": None})
         reply = await therapist.respond(self.cast, step, self._modality(state), (*before, heard), drafts)
-        answered = now.model_copy(update={"reply": reply, "drafts": drafts})
+        answered = now.model_copy(update={"reply": reply, "critique": None, "drafts": drafts})
         return Command(goto="critique", update={"turns": (*before, answered)})
 
     async def critique(self, state: DialogueState) -> Command[Literal["patient", "respond", "finalise"]]:
@@ -246,6 +252,10 @@ def _sent_back(target: Literal["patient", "therapist"], reasons: tuple[Reason, .
     return Critique(
         target=target, by="code", decision=Decision.REVISE, reasons=reasons, guidance=checks.guidance(reasons)
     )
+
+
+def _closed(turn: Turn) -> bool:
+    return turn.critique is not None and turn.critique.decision is Decision.ACCEPT
 
 
 def _said(turn: Turn) -> Reply:

@@ -16,7 +16,7 @@ import structlog
 
 from agents.cast import Cast
 from corpus.screen import screen
-from graphs.dialogue import STEP_LIMIT, DialogueState, build_graph, dialogue_id, finish
+from graphs.dialogue import STEP_LIMIT, DialogueState, build_graph, dialogue_id, finish, round_under_way
 from psyllm.calls import Caller
 from psyllm.errors import Failure
 from psyllm.journal import Journal
@@ -115,7 +115,8 @@ class Grower:
                 return self._failed(state, failure)
             except Exception as error:
                 log.exception("dialogue broke")
-                reason = Reason(code="internal_error", role="run", detail=f"{type(error).__name__}: {error}"[:300])
+                detail = f"{type(error).__name__}: {error}"[:300]
+                reason = Reason(code="internal_error", role="run", round=round_under_way(state), detail=detail)
                 return finish(self.cast, state, Status.FAILED, (reason,))
         return state["dialogue"]
 
@@ -123,5 +124,5 @@ class Grower:
         """Answers that never fit are the model's doing and final; an endpoint's failure is tried again next time."""
         schema = failure.boundary == "schema"
         code = "schema_failed" if schema else "endpoint_failed"
-        reason = Reason(code=code, role="run", round=len(state.get("turns", ())), detail=str(failure)[:300])
+        reason = Reason(code=code, role="run", round=round_under_way(state), detail=str(failure)[:300])
         return finish(self.cast, state, Status.REJECTED if schema else Status.FAILED, (reason,))

@@ -7,6 +7,7 @@ by line, the client's sentences carry their numbers, and the transcript only eve
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import yaml
 
@@ -21,7 +22,8 @@ def post_block(post: Post) -> str:
     return "<post>\n" + "\n".join(f"> {line}" for line in lines) + "\n</post>"
 
 
-def client_block(profile: ClientProfile, rounds: Sequence[RoundPlan]) -> str:
+@lru_cache(maxsize=1024)
+def client_block(profile: ClientProfile, rounds: tuple[RoundPlan, ...]) -> str:
     """The hidden client, and what is on their mind round by round, as YAML."""
     data = profile.model_dump(mode="json")
     data["on_my_mind"] = {n: plan.focus for n, plan in enumerate(rounds, 1)}

@@ -23,12 +23,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,15 +39,26 @@ SHIPPED = Path(__file__).parent
 _SLUG = r"^[a-z][a-z0-9_]*$"
 _HEADING = re.compile(r"^# (.+?)\s*$", re.MULTILINE)
 _ROLE_SECTIONS = {
-    "planner": {"system", "task"},
-    "patient": {"system", "task", "revise"},
-    "diagnostician": {"system", "task"},
-    "therapist": {"system", "task", "revise"},
-    "critic": {"client system", "client task", "reply system", "reply task"},
-    "counsellor": {"system"},
+    "planner": {"system": "modalities", "task": "candidates min_rounds max_rounds"},
+    "patient": {"system": "", "task": "round rounds may_end", "revise": ""},
+    "diagnostician": {"system": "criteria", "task": "round first last standing"},
+    "therapist": {"system": "modality approach", "task": "round mode techniques", "revise": ""},
+    "critic": {
+        "client system": "",
+        "client task": "round rounds",
+        "reply system": "modality approach",
+        "reply task": "round mode",
+    },
+    "counsellor": {"system": ""},
 }
-_MODALITY_SECTIONS = {"therapist", "critic"}
+_MODALITY_SECTIONS = {"therapist": "", "critic": ""}
+"""Sections, and the variables each of them is rendered with."""
 _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+@lru_cache(maxsize=256)
+def _template(text: str) -> Template:
+    return _JINJA.from_string(text)
 
 
 class RoleMatter(BaseModel):
@@ -104,7 +115,7 @@ class PromptFile:
     def render(self, section: str, **variables: object) -> str:
         """Render one section. Raises UsageError naming the file for an unknown variable or a template error."""
         try:
-            return _JINJA.from_string(self.sections[section]).render(variables).strip()
+            return _template(self.sections[section]).render(variables).strip()
         except TemplateError as error:
             raise UsageError(
                 f"{self.path}, section {section!r}: {error.message}",
@@ -174,10 +185,24 @@ def _read(path: Path, kind: type[_Matter], folder: str) -> tuple[Path, _Matter, 
     if folder == "roles" and path.stem not in _ROLE_SECTIONS:
         raise UsageError(f"{path}: there is no role {path.stem!r}", hint=f"roles: {', '.join(_ROLE_SECTIONS)}")
     wanted = _ROLE_SECTIONS[path.stem] if folder == "roles" else _MODALITY_SECTIONS
-    if missing := wanted - sections.keys():
+    if missing := wanted.keys() - sections.keys():
         raise UsageError(f"{path}: section {', '.join(sorted(missing))} is missing", hint="add '# Name' headings")
-    if unknown := sections.keys() - wanted:
+    if unknown := sections.keys() - wanted.keys():
         raise UsageError(
             f"{path}: unknown section {', '.join(sorted(unknown))}", hint=f"known: {', '.join(sorted(wanted))}"
         )
+    for name, section in sections.items():
+        _check_template(f"{path}, section {name!r}", section, set(wanted[name].split()))
     return path, matter, sections, hashlib.sha256(raw).hexdigest()
+
+
+def _check_template(place: str, section: str, known: set[str]) -> None:
+    try:
+        unknown = meta.find_undeclared_variables(_JINJA.parse(section)) - known
+    except TemplateSyntaxError as error:
+        raise UsageError(f"{place}, its line {error.lineno}: {error.message}") from error
+    if unknown:
+        raise UsageError(
+            f"{place}: unknown variable {', '.join(sorted(unknown))}",
+            hint=f"known variables here: {', '.join(sorted(known)) or 'none'}",
+        )

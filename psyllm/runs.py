@@ -110,7 +110,10 @@ class Run:
         )
         if len(rows) != 1:
             found = ", ".join(row[0] for row in rows[:8]) or "none"
-            raise UsageError(f"{len(rows)} dialogues of {self.folder} match {short_id!r}: {found}")
+            raise UsageError(
+                f"{len(rows)} dialogues of {self.folder} match {short_id!r}: {found}",
+                hint="give more of the dialogue's id, or the whole id of its post",
+            )
         return Dialogue.model_validate_json(inflate(rows[0][1]))
 
     def posts(self) -> Iterator[Post]:

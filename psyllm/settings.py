@@ -22,6 +22,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -34,6 +35,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from psyllm.errors import UsageError
 from psyllm.records import ROLES, Role, System
@@ -82,6 +84,14 @@ class ModelSettings(_Section):
     """Seconds for one request, body included."""
     tries: int = Field(default=8, ge=1, le=50)
     """Requests per call before it counts as failed."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (not parts.hostname or parts.port == 0):
+            raise ValueError("should be an address like http://host:8000/v1")
+        return url
 
     @model_validator(mode="after")
     def _endpoint_has_url(self) -> ModelSettings:
@@ -193,8 +203,20 @@ def load_settings(path: Path | None = None) -> Settings:
     try:
         data: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
         return Settings.model_validate(data)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: {error}") from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(map(_mistake, error.errors()))
         raise UsageError(f"{file}: {wrong}", hint="examples/psyllm.toml shows every setting") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is not TOML: {error}", hint="examples/psyllm.toml shows how it is written") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", hint="name a TOML file") from error
+
+
+def _mistake(error: ErrorDetails) -> str:
+    """One wrong setting with its value; never the value of an unknown one, which may be a key."""
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting {place}"
+    said = error["msg"].removeprefix("Value error, ")
+    value = f", not {error['input']!r}" if isinstance(error["input"], str | int | float) else ""
+    return f"{place}: {said}{value}" if place else said
