@@ -1,4 +1,7 @@
-"""`psyllm grow`: from a command line to a finished or cleanly stopped run."""
+"""`psyllm grow`: from a command line to a finished or cleanly stopped run.
+
+The graph takes a second to load; wrong input is told before that.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -16,8 +20,6 @@ from app.screen import console, growing
 from corpus import screen
 from corpus.posts import read_posts
 from corpus.scrub import scrubbed
-from graphs.grow import Grower, Tally
-from graphs.table import fingerprint, seated
 from prompts.library import Library
 from psyllm import __version__
 from psyllm.errors import Failure, UsageError
@@ -26,6 +28,9 @@ from psyllm.logs import configure
 from psyllm.records import Post, Status
 from psyllm.servers import embedded_weights
 from psyllm.settings import Rules, Settings, load_settings
+
+if TYPE_CHECKING:
+    from graphs.grow import Grower, Tally
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells expect."""
@@ -107,6 +112,9 @@ def _read(options: GrowOptions) -> tuple[Post, ...]:
 async def _grow(
     settings: Settings, options: GrowOptions, rules: Rules, library: Library, posts: tuple[Post, ...]
 ) -> tuple[Tally, bool]:
+    from graphs.grow import Grower
+    from graphs.table import fingerprint, seated
+
     loop = asyncio.get_running_loop()
     grower: Grower | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
@@ -14,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from app.plain import plain
-from graphs.grow import Grower
 from psyllm.records import Status
+
+if TYPE_CHECKING:
+    from graphs.grow import Grower
 
 
 class PlainConsole(Console):

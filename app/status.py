@@ -19,11 +19,15 @@ def status_command(folder: Path) -> None:
         counts = run.status_counts()
         total = run.post_count()
         out.print(_funnel(folder, total, counts))
+        out.print()
         if reasons := run.reasons():
             out.print(_reasons(reasons))
+            out.print()
         if modalities := run.accepted_by_modality():
-            out.print(_shares("modality", modalities))
-            out.print(_shares("response mode", run.accepted_by_mode()))
+            shares = Table.grid(padding=(0, 6))
+            shares.add_row(_shares("modality", modalities), _shares("response mode", run.accepted_by_mode()))
+            out.print(shares)
+            out.print()
         if spend := run.spend():
             table = Table(title="calls by role", title_justify="left", box=None, header_style="bold", pad_edge=False)
             for heading in ("role", "calls", "prompt", "cached", "completion", "cost", "s/call", "misfits", "retried"):
@@ -78,7 +82,7 @@ def _reasons(reasons: list[tuple[str, str, str, int]]) -> Table:
 def _shares(name: str, rows: list[tuple[str, int, int]]) -> Table:
     table = Table(title=f"by {name}", title_justify="left", box=None, header_style="bold", pad_edge=False)
     table.add_column(name)
-    table.add_column("planned", justify="right")
+    table.add_column("dialogues", justify="right")
     table.add_column("accepted", justify="right")
     for label, planned, accepted in rows:
         table.add_row(label, str(planned), f"{accepted} ({accepted / planned:.0%})")

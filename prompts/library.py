@@ -174,10 +174,10 @@ def _read(path: Path, kind: type[_Matter], folder: str) -> tuple[Path, _Matter, 
     try:
         matter = kind.model_validate(yaml.safe_load(head))
     except yaml.YAMLError as error:
-        raise UsageError(f"{path}: front matter is not YAML: {error}") from error
+        raise UsageError(f"{path}: front matter is not YAML: {error}", hint="mend it") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'front matter'}: {e['msg']}" for e in error.errors())
-        raise UsageError(f"{path}: {wrong}") from error
+        raise UsageError(f"{path}: {wrong}", hint="prompts/README.md says what front matter holds") from error
     if matter.id != path.stem:
         raise UsageError(f"{path}: id {matter.id!r} is not the file's name", hint=f"write id: {path.stem}")
     pieces = _HEADING.split(body)
@@ -200,7 +200,7 @@ def _check_template(place: str, section: str, known: set[str]) -> None:
     try:
         unknown = meta.find_undeclared_variables(_JINJA.parse(section)) - known
     except TemplateSyntaxError as error:
-        raise UsageError(f"{place}, its line {error.lineno}: {error.message}") from error
+        raise UsageError(f"{place}, its line {error.lineno}: {error.message}", hint="mend the template") from error
     if unknown:
         raise UsageError(
             f"{place}: unknown variable {', '.join(sorted(unknown))}",

@@ -104,15 +104,15 @@ class Run:
         rows = list(
             self._rows(
                 "SELECT d.id, t.body FROM dialogues d JOIN texts t ON t.id = d.record_id"
-                " WHERE substr(d.id, 1, ?) = ? OR d.post_id = ?",
-                (len(short_id), short_id, short_id),
+                " WHERE substr(d.id, 1, ?1) = ?2 OR substr(d.post_id, 1, ?1) = ?2",
+                (len(short_id), short_id),
             )
         )
         if len(rows) != 1:
             found = ", ".join(row[0] for row in rows[:8]) or "none"
             raise UsageError(
                 f"{len(rows)} dialogues of {self.folder} match {short_id!r}: {found}",
-                hint="give more of the dialogue's id, or the whole id of its post",
+                hint="give more of the dialogue's id, or of its post's",
             )
         return Dialogue.model_validate_json(inflate(rows[0][1]))
 

@@ -147,7 +147,7 @@ def speak(table: Table, seed: int, *, raw: bool = False) -> None:
         safety="I'm not in danger.",
         withheld=(Withheld(from_round=3, what=SECRET),),
     )
-    block = client_block(profile, [RoundPlan(focus="the pile on the chair")])
+    block = client_block(profile, (RoundPlan(focus="the pile on the chair"),))
     if raw:
         table.send(body_of(PatientReply, block, seed=seed))
     else:
