@@ -41,7 +41,7 @@ def _example(line: str) -> str:
 def grow(
     posts: Annotated[
         list[Path],
-        typer.Argument(metavar="POSTS...", help="JSONL or CSV: id, text, and maybe title, source, license."),
+        typer.Argument(metavar="POSTS", help="JSONL or CSV: id, text, and maybe title, source, license."),
     ],
     run: Annotated[Path, typer.Option(help="Run folder; made if it is not there, gone on with if it is.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N posts.", show_default=False)] = None,
@@ -62,7 +62,9 @@ def grow(
     prompts: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that overlays the shipped prompts.", show_default=False)
     ] = None,
-    skip_invalid: Annotated[bool, typer.Option(help="List invalid posts and go on without them.")] = False,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="List invalid posts and go on without them.")
+    ] = False,
     rehearsal_latency: Annotated[
         float, typer.Option(metavar="MS", min=0, help="Make the rehearsal backend this slow.")
     ] = 0,
@@ -102,7 +104,7 @@ def export(
     run: RunFolder,
     out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="File to write; must not exist.")],
     include_rehearsal: Annotated[
-        bool, typer.Option(help="Also write stand-in words of the rehearsal backend.")
+        bool, typer.Option("--include-rehearsal", help="Also write stand-in words of the rehearsal backend.")
     ] = False,
     prompts: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that overlays the shipped prompts.", show_default=False)

@@ -25,7 +25,8 @@ def status_command(folder: Path) -> None:
             out.print()
         if modalities := run.accepted_by_modality():
             shares = Table.grid(padding=(0, 6))
-            shares.add_row(_shares("modality", modalities), _shares("response mode", run.accepted_by_mode()))
+            modes = run.accepted_by_mode()
+            shares.add_row(_shares("modality", modalities), _shares("response mode", modes) if modes else "")
             out.print(shares)
             out.print()
         if spend := run.spend():

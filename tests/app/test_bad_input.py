@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from prompts.library import SHIPPED
-from psyllm.journal import DATABASE
+from psyllm.journal import DATABASE, Journal
 from tests.app.conftest import EIGHT, Desk, Done
 
 TEXT = "I have not slept since May, and I stare at her cup on the shelf every morning before work."
@@ -30,14 +27,6 @@ def refused(done: Done, *words: str, code: int = 2) -> None:
     assert len(said.splitlines()) <= 12
     for word in words:
         assert word in said
-
-
-def contents(folder: Path) -> Mapping[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith("-shm")
-    }
 
 
 POSTS = {
@@ -108,19 +97,18 @@ def test_a_broken_psyllm_toml_names_the_setting(desk: Desk, name: str) -> None:
     assert not (desk.folder / "run").exists()
 
 
-def test_an_unset_key_is_named_and_a_key_in_env_file_is_taken(desk: Desk) -> None:
+def test_an_unset_key_is_named_and_a_set_one_is_never_shown(desk: Desk) -> None:
     desk.write(
         "psyllm.toml",
         '[models.m]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\napi_key_env = "SOME_API_KEY"\ntries = 1\n'
-        '[profiles.mine]\ndefault = "rehearsal"\ncritic = "m"\n',
+        '[profiles.mine]\ndefault = "m"\n',
     )
     command = (*EIGHT, "--models", "mine")
     refused(desk.psyllm(*command), "model 'm'", "SOME_API_KEY is not set", "export SOME_API_KEY=")
     assert not (desk.folder / "run").exists()
     desk.write(".env", "SOME_API_KEY=sk-secret\n")
-    said = desk.psyllm(*command).stderr
-    assert "cannot connect" in said
-    assert "sk-secret" not in said
+    refused(done := desk.psyllm(*command), "cannot connect", code=1)
+    assert "sk-secret" not in done.stderr
 
 
 def test_an_embedded_model_that_is_not_installed_is_named(desk: Desk) -> None:
@@ -149,7 +137,7 @@ def test_a_mistake_in_an_edited_prompt_is_found_before_anything_is_grown(desk: D
 
 def test_other_settings_on_the_same_run_are_listed_and_the_run_stays_as_it_is(grown: tuple[Desk, Done]) -> None:
     desk, _ = grown
-    before = contents(desk.folder / "run")
+    before = desk.dump()
     refused(desk.psyllm(*EIGHT, "--seed", "4"), "grow.seed: run has 0, now 4", "another --run")
     shipped = (SHIPPED / "modalities" / "cbt.md").read_text(encoding="utf-8")
     desk.write("mine/modalities/cbt.md", shipped.replace('version: "', 'version: "9.'))
@@ -162,28 +150,27 @@ def test_other_settings_on_the_same_run_are_listed_and_the_run_stays_as_it_is(gr
         "models.planner: run has 'rehearsal', now 'm-2'",
         "models.critic.sampling",
     )
-    assert contents(desk.folder / "run") == before
+    assert desk.dump() == before
 
 
-def test_a_post_that_changed_since_is_named(desk: Desk) -> None:
-    desk.write("one.jsonl", GOOD)
-    assert desk.psyllm("grow", "one.jsonl", "--run", "run").returncode == 0
-    desk.write("one.jsonl", GOOD.replace("May", "June"))
-    before = desk.exported()
-    refused(desk.psyllm("grow", "one.jsonl", "--run", "run"), "post 'a' differs")
-    (desk.folder / "run-rows.jsonl").unlink()
-    assert desk.exported() == before
+def test_a_post_that_changed_since_is_named(grown: tuple[Desk, Done]) -> None:
+    desk, _ = grown
+    first, *more = (desk.folder / "posts.jsonl").read_text(encoding="utf-8").splitlines()
+    desk.write("edited.jsonl", "\n".join([first.replace("34m", "35m"), *more]))
+    before = desk.dump()
+    refused(desk.psyllm("grow", "edited.jsonl", "--run", "run", "--limit", "8"), f"post '{json.loads(first)['id']}'")
+    assert desk.dump() == before
 
 
 def test_a_run_of_another_schema_version_is_refused(desk: Desk) -> None:
-    desk.write("one.jsonl", GOOD)
-    command = ("grow", "one.jsonl", "--run", "run")
-    assert desk.psyllm(*command).returncode == 0
+    Journal.open(desk.folder / "run", {}, "0.0.9").close()
     with closing(sqlite3.connect(desk.folder / "run" / DATABASE)) as db:
         db.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
         db.commit()
-    for arguments in (command, ("status", "run"), ("trace", "show", "run"), ("export", "run", "--out", "x.jsonl")):
-        refused(desk.psyllm(*arguments), "schema version 99", "reads 1", "0.1.0")
+    before = desk.dump()
+    for arguments in (EIGHT, ("status", "run"), ("trace", "show", "run"), ("export", "run", "--out", "x.jsonl")):
+        refused(desk.psyllm(*arguments), "schema version 99", "reads 1", "0.0.9")
+    assert desk.dump() == before
     assert not (desk.folder / "x.jsonl").exists()
 
 
@@ -210,12 +197,11 @@ def test_export_writes_nothing_where_it_must_not(grown: tuple[Desk, Done]) -> No
     assert not [path.name for path in desk.folder.iterdir() if "new" in path.name or "partial" in path.name]
 
 
-def test_export_of_a_run_without_accepted_dialogues(desk: Desk) -> None:
-    desk.write("short.jsonl", '{"id": "a", "text": "help"}')
-    assert desk.psyllm("grow", "short.jsonl", "--run", "run").returncode == 0
+def test_a_run_without_accepted_dialogues_has_nothing_to_export_or_show(desk: Desk) -> None:
+    Journal.open(desk.folder / "run", {}, "0").close()
     refused(desk.psyllm("export", "run", "--out", "x.jsonl"), "no accepted dialogue", "psyllm status run")
     refused(desk.psyllm("trace", "show", "run"), "no accepted dialogue")
-    assert not (desk.folder / "x.jsonl").exists()
+    assert [path.name for path in desk.folder.glob("*x.jsonl*")] == []
 
 
 @pytest.mark.parametrize("name", ["agents", "prompts", "corpus"])
@@ -225,18 +211,17 @@ def test_a_package_of_the_same_name_in_front_is_one_clear_line(desk: Desk, name:
     refused(done, f"package '{name}' is taken by", "front", "virtual environment")
 
 
-def test_skip_invalid_goes_on_and_lists_what_it_left_out(desk: Desk) -> None:
-    desk.write("mixed.jsonl", GOOD + '{"text": "x"}\nnonsense\n' + GOOD)
+def test_skip_invalid_goes_on_lists_what_it_left_out_and_names_extra_fields_once(desk: Desk) -> None:
+    good = [json.dumps({"id": f"p{n}", "text": "help", "mood": n, "forum": "x"}) for n in range(3)]
+    desk.write("mixed.jsonl", "\n".join([good[0], '{"text": "x"}', "nonsense", good[0], *good[1:]]))
     done = desk.psyllm("grow", "mixed.jsonl", "--run", "run", "--skip-invalid")
     assert done.returncode == 0, done.stderr
     assert "skipped 3 invalid posts" in done.stderr
-    for place in (
-        "mixed.jsonl:2: field id is missing",
-        "mixed.jsonl:3: not valid JSON",
-        "mixed.jsonl:4: id 'a' was used",
-    ):
-        assert place in done.stderr
-    assert "1 of 1 posts done" in done.stderr
+    for place in ("2: field id is missing", "3: not valid JSON", "4: id 'p0' was used before"):
+        assert f"mixed.jsonl:{place}" in done.stderr
+    assert "3 of 3 posts done" in done.stderr
+    assert done.stderr.count("kept as metadata: forum, mood\n") == 1
+    assert done.stderr.count("mood") == 1
 
 
 def test_nothing_but_invalid_posts_is_an_error(desk: Desk) -> None:
@@ -246,11 +231,3 @@ def test_nothing_but_invalid_posts_is_an_error(desk: Desk) -> None:
     assert "bad.jsonl:1: field id is missing" in done.stderr
     assert "no post to grow from in bad.jsonl" in done.stderr
     assert not (desk.folder / "run").exists()
-
-
-def test_unknown_fields_are_named_once(desk: Desk) -> None:
-    rows = [{"id": f"p{n}", "text": TEXT, "mood": n, "forum": "x"} for n in range(3)]
-    desk.write("more.jsonl", "\n".join(map(json.dumps, rows)))
-    said = desk.psyllm("grow", "more.jsonl", "--run", "run").stderr
-    assert said.count("kept as metadata: forum, mood") == 1
-    assert said.count("mood") == 1

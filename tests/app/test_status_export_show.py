@@ -67,7 +67,6 @@ def test_status_shows_the_funnel_the_reasons_and_the_tokens_of_each_role(grown: 
 
 
 def test_status_of_a_run_under_way_counts_what_is_open(desk: Desk) -> None:
-    assert desk.psyllm("grow", "posts.jsonl", "--run", "run", "--limit", "1").returncode == 0
     journal = Journal.open(desk.folder / "more", {}, "0")
     journal.add_posts((n, Post(id=f"p{n}", text="x")) for n in range(3))
     journal.close()
