@@ -15,7 +15,6 @@ from prompts.blocks import TRANSCRIPT_END, transcript
 from psyllm.messages import Message, Prompt, Step
 from psyllm.records import Evidence, Fact, Polarity, Turn
 
-
 SentenceNumber = Annotated[int, Field(ge=1, le=500)]
 
 

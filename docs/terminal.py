@@ -5,6 +5,7 @@ The command runs in a real pseudo-terminal of that many columns; what is left on
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -30,7 +31,7 @@ def capture(command: list[str], columns: int) -> str:
 
 def draw(text: str, columns: int, title: str) -> str:
     """The text as SVG, in the reader's own monospace font."""
-    console = Console(record=True, width=columns, file=Path(os.devnull).open("w", encoding="utf-8"))
+    console = Console(record=True, width=columns, file=io.StringIO())
     for line in text.replace("\r\n", "\n").splitlines():
         console.print(Text.from_ansi(line.rsplit("\r", 1)[-1]), soft_wrap=True)
     svg = console.export_svg(title=title)

@@ -1,1 +1,1 @@
-"""Evaluators: rubrics, judges and metrics that score counselling on four dimensions. Nothing is here yet but its place."""
+"""Evaluators: rubrics, judges and metrics that score counselling on four dimensions. Only its place so far."""

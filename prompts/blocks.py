@@ -46,9 +46,9 @@ TRANSCRIPT_END = "</transcript>"
 
 def findings_block(findings: Sequence[Finding]) -> str:
     """The engine's verdicts: one line a disorder and system."""
-    lines = [
-        f"{f.name} | {SYSTEM_NAMES[f.system]}: {f.verdict} | {f.why}" for f in findings
-    ] or ["No criterion of any disorder has accepted evidence yet: no diagnosis is supported."]
+    lines = [f"{f.name} | {SYSTEM_NAMES[f.system]}: {f.verdict} | {f.why}" for f in findings] or [
+        "No criterion of any disorder has accepted evidence yet: no diagnosis is supported."
+    ]
     return "<findings>\n" + "\n".join(lines) + "\n</findings>"
 
 

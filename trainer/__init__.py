@@ -1,1 +1,1 @@
-"""Trainer: the corpus handed to TRL. Nothing is here yet but its place; it will import torch only when it is used."""
+"""Trainer: the corpus handed to TRL. Only its place so far."""

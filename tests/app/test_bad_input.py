@@ -16,7 +16,7 @@ TEXT = "I have not slept since May, and I stare at her cup on the shelf every mo
 GOOD = json.dumps({"id": "a", "text": TEXT}) + "\n"
 
 
-def refused(done: Done, *words: str, code: int = 2) -> None:
+def refused(done: Done, *words: str, code: int = 2, lines: int = 12) -> None:
     """One message on stderr, short, with a next step and without a traceback."""
     said = done.stderr
     assert done.returncode == code, said
@@ -24,7 +24,7 @@ def refused(done: Done, *words: str, code: int = 2) -> None:
     assert "Traceback" not in said
     assert said.startswith("psyllm: ") or "Usage:" in said
     assert "\n  -> " in said or "Usage:" in said
-    assert len(said.splitlines()) <= 12
+    assert len(said.splitlines()) <= lines
     for word in words:
         assert word in said
 
@@ -138,18 +138,22 @@ def test_a_mistake_in_an_edited_prompt_is_found_before_anything_is_grown(desk: D
 def test_other_settings_on_the_same_run_are_listed_and_the_run_stays_as_it_is(grown: tuple[Desk, Done]) -> None:
     desk, _ = grown
     before = desk.dump()
-    refused(desk.psyllm(*EIGHT, "--seed", "4"), "grow.seed: run has 0, now 4", "another --run")
     shipped = (SHIPPED / "modalities" / "cbt.md").read_text(encoding="utf-8")
     desk.write("mine/modalities/cbt.md", shipped.replace('version: "', 'version: "9.'))
-    refused(desk.psyllm(*EIGHT, "--prompts", "mine"), "prompts.cbt: run has", "now '9.")
     desk.write(
         "other.toml", '[models.m]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m-2"\n[profiles.m]\ndefault = "m"\n'
     )
+    others = ("--seed", "4", "--prompts", "mine", "--settings", "other.toml", "--models", "m")
     refused(
-        desk.psyllm(*EIGHT, "--settings", "other.toml", "--models", "m"),
+        done := desk.psyllm(*EIGHT, *others),
+        "run was started with other settings",
+        "grow.seed: run has 0, now 4",
+        "prompts.cbt: run has",
         "models.planner: run has 'rehearsal', now 'm-2'",
-        "models.critic.sampling",
+        "another --run",
+        lines=20,
     )
+    assert "prompts.act" not in done.stderr
     assert desk.dump() == before
 
 
