@@ -18,7 +18,7 @@ from agents.cast import Cast
 from corpus.screen import screen
 from graphs.dialogue import STEP_LIMIT, DialogueState, build_graph, dialogue_id, finish, round_under_way
 from psyllm.calls import Caller
-from psyllm.errors import Failure
+from psyllm.errors import Failure, PsyllmError, UsageError
 from psyllm.journal import Journal
 from psyllm.records import Dialogue, Post, Reason, Status
 
@@ -60,20 +60,20 @@ class Grower:
         self.posts = posts
         self.open_dialogues = open_dialogues
         self.on_dialogue = on_dialogue
-        self.fatal: Failure | None = None
+        self.fatal: PsyllmError | None = None
         self._graph = build_graph(cast)
         finished = journal.finished()
         self._ids = {post.id: dialogue_id(cast.rules.seed, post.id, 0) for post in posts}
         self._waiting = [post for post in posts if self._ids[post.id] not in finished]
         self.tally = Tally(total=len(posts), before=len(posts) - len(self._waiting))
 
-    def stop(self, failure: Failure | None = None) -> None:
+    def stop(self, failure: PsyllmError | None = None) -> None:
         """Start no more calls; `failure`, if any, is raised by `run` once those in flight have ended."""
         self.fatal = self.fatal or failure
         self.caller.stopping.set()
 
     async def run(self) -> None:
-        """Grow until done or stopped. Raises the fatal Failure, if there was one."""
+        """Grow until done or stopped. Raises what was fatal: a Failure, or a UsageError from a prompt."""
         waiting = iter(self._waiting)
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.open_dialogues, len(self._waiting))):
@@ -113,6 +113,9 @@ class Grower:
                     return None
                 log.warning("dialogue failed", boundary=failure.boundary, error=str(failure))
                 return self._failed(state, failure)
+            except UsageError as error:
+                self.stop(error)
+                return None
             except Exception as error:
                 log.exception("dialogue broke")
                 detail = f"{type(error).__name__}: {error}"[:300]

@@ -137,8 +137,8 @@ class Library:
 
     def __init__(self, overlay: Path | None = None) -> None:
         """Load and check every file. Raises UsageError for a missing overlay or a file with mistakes."""
-        if overlay is not None and not overlay.is_dir():
-            raise UsageError(f"prompts folder {overlay} does not exist", hint="it holds roles/ or modalities/")
+        if overlay is not None and not ((overlay / "roles").is_dir() or (overlay / "modalities").is_dir()):
+            raise UsageError(f"{overlay} is no folder of prompts", hint="make roles/ or modalities/ in it")
         self.roles: dict[str, PromptFile] = {}
         self.modalities: dict[str, Modality] = {}
         for folder in filter(None, (SHIPPED, overlay)):

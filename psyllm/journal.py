@@ -134,10 +134,10 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Commit everything that was handed over, then let go of the run."""
+        """Commit everything that was handed over, then let go of the run. The last connection folds the WAL in."""
+        self._reader.close()
         self._queue.put(None)
         self._writer.join()
-        self._reader.close()
         self._lock.release()
 
     # -------------------------------------------------------- writing

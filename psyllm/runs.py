@@ -154,47 +154,53 @@ class Run:
                 )
 
     def status_counts(self) -> dict[Status, int]:
-        rows = self._rows("SELECT status, count(*) FROM dialogues GROUP BY status")
-        found: dict[str, int] = {}
-        for status, count in rows:
-            found[status] = found.get(status, 0) + count
+        found = dict(self._summed(1, "SELECT status, count(*) FROM dialogues GROUP BY 1"))
         return {status: found.get(status, 0) for status in Status}
 
     def post_count(self) -> int:
         return sum(row[0] for row in self._rows("SELECT count(*) FROM posts"))
 
     def accepted_by_modality(self) -> list[tuple[str, int, int]]:
-        """(modality, planned, accepted), most accepted first."""
-        rows = self._rows(
-            "SELECT modality, count(*), sum(status = 'accepted') FROM dialogues WHERE modality != ''"
-            " GROUP BY modality ORDER BY 3 DESC, 1"
+        """(modality, dialogues planned, accepted), most accepted first."""
+        rows = self._summed(
+            1, "SELECT modality, count(*), sum(status = 'accepted') FROM dialogues WHERE modality != '' GROUP BY 1"
         )
-        return [tuple(row) for row in rows]
+        return sorted(rows, key=lambda row: (-row[2], row[0]))
 
     def accepted_by_mode(self) -> list[tuple[str, int, int]]:
-        """(most urgent response mode, dialogues, accepted)."""
-        rows = self._rows(
-            "SELECT mode, count(*), sum(status = 'accepted') FROM dialogues WHERE mode != ''"
-            " GROUP BY mode ORDER BY 2 DESC"
+        """(most urgent response mode, dialogues, accepted), most frequent first."""
+        rows = self._summed(
+            1, "SELECT mode, count(*), sum(status = 'accepted') FROM dialogues WHERE mode != '' GROUP BY 1"
         )
-        return [tuple(row) for row in rows]
+        return sorted(rows, key=lambda row: (-row[1], row[0]))
 
     def reasons(self) -> list[tuple[str, str, str, int]]:
         """(status, code, blamed role, dialogues), most frequent first."""
-        rows = self._rows(
+        rows = self._summed(
+            3,
             "SELECT d.status, r.code, r.role, count(DISTINCT d.id) FROM reasons r"
-            " JOIN dialogues d ON d.id = r.dialogue_id GROUP BY 1, 2, 3 ORDER BY 4 DESC, 2"
+            " JOIN dialogues d ON d.id = r.dialogue_id GROUP BY 1, 2, 3",
         )
-        return [tuple(row) for row in rows]
+        return sorted(rows, key=lambda row: (-row[3], row[1]))
 
     def spend(self) -> list[Spend]:
-        """Per role, over every call the run paid."""
-        rows = self._rows(
+        """Per role, over every call the run paid, the dearest in tokens first."""
+        rows = self._summed(
+            1,
             "SELECT role, count(*), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens),"
             " CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END, sum(seconds), sum(parsed_id IS NULL),"
-            " sum(retries != '[]') FROM calls GROUP BY role ORDER BY 3 DESC"
+            " sum(retries != '[]') FROM calls GROUP BY 1",
         )
-        return [Spend(*row) for row in rows]
+        return sorted((Spend(*row) for row in rows), key=lambda spend: -spend.prompt_tokens)
+
+    def _summed(self, keys: int, query: str) -> list[tuple[Any, ...]]:
+        """Rows of all databases; those alike in their first `keys` columns are added up, and None stays None."""
+        totals: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        for row in self._rows(query):
+            key, numbers = row[:keys], row[keys:]
+            before = totals.get(key, (0,) * len(numbers))
+            totals[key] = tuple(None if None in pair else sum(pair) for pair in zip(before, numbers, strict=True))
+        return [key + numbers for key, numbers in totals.items()]
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         for database in self._databases:

@@ -16,7 +16,7 @@ from agents.therapist import reply_schema
 from clinical import Knowledge
 from psyllm.forms import form_of
 
-SCHEMAS = {
+SCHEMAS: dict[str, type[BaseModel]] = {
     "plan": plan_schema(("act", "cbt", "mi"), 2, 4),
     "patient_turn": PatientReply,
     "diagnosis": diagnosis_schema(Knowledge.load()),
@@ -39,8 +39,7 @@ def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_string_list_and_number_has_a_limit(name: str) -> None:
-    schema: type[BaseModel] = SCHEMAS[name]
-    form = form_of(schema, "json_schema")
+    form = form_of(SCHEMAS[name], "json_schema")
     assert form.name == name
     for path, node in nodes(form.json_schema):
         if node["type"] == "string":
