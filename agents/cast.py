@@ -26,6 +26,10 @@ class Asker(Protocol):
         """
         ...
 
+    def rehearsed(self, dialogue_id: str) -> bool:
+        """Whether the rehearsal backend gave any answer of this dialogue."""
+        ...
+
     def native(self, role: Role) -> bool:
         """Whether this role's reasoning is taken from the model's reasoning channel."""
         ...

@@ -86,9 +86,9 @@ class _Table(Generic[Subject]):
     """Reason code -> what yields the offending words."""
 
     def reasons(self, subject: Subject, round_: int = 0) -> tuple[Reason, ...]:
-        found = {code: "; ".join(dict.fromkeys(check(subject))) for code, check in self.checks.items()}
+        found = {code: list(dict.fromkeys(check(subject))) for code, check in self.checks.items()}
         return tuple(
-            Reason(code=code, role=self.role, round=round_, detail=_cut(words))
+            Reason(code=code, role=self.role, round=round_, detail=_cut("; ".join(words)))
             for code, words in found.items()
             if words
         )

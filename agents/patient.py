@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.cast import Cast
-from agents.schema import Line
+from agents.schema import Sentence
 from prompts.blocks import TRANSCRIPT_END, client_block, revise_block, transcript
 from psyllm.messages import Message, Prompt, Step
 from psyllm.records import CasePlan, PatientDraft, Turn
@@ -16,7 +16,7 @@ from psyllm.records import CasePlan, PatientDraft, Turn
 class PatientReply(BaseModel):
     model_config = ConfigDict(title="patient_turn")
 
-    sentences: list[Line] = Field(min_length=1, max_length=12)
+    sentences: list[Sentence] = Field(min_length=1, max_length=12)
     """In the order spoken, one sentence an entry."""
     ends: bool
     """True when the client ends the conversation with these words."""

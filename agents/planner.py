@@ -75,7 +75,7 @@ class PlanReply(BaseModel):
     profile: ProfileReply
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
 def plan_schema(ids: tuple[str, ...], min_rounds: int, max_rounds: int) -> type[PlanReply]:
     """The answer's schema for these modality ids and round bounds."""
     choice = one_of(ids)
@@ -109,7 +109,7 @@ async def plan(cast: Cast, step: Step, post: Post, candidates: Sequence[Modality
         ),
         refs=(role.ref,),
     )
-    answer, _ = await cast.asker.ask(step, prompt, plan_schema(ids, rules.min_rounds, rules.max_rounds))
+    answer, _ = await cast.asker.ask(step, prompt, plan_schema(tuple(sorted(ids)), rules.min_rounds, rules.max_rounds))
     return answer
 
 

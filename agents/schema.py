@@ -6,10 +6,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 Short = Annotated[str, Field(max_length=80)]
 Line = Annotated[str, Field(max_length=240)]
+
+
+def _spoken(text: str) -> str:
+    words = " ".join(text.split())
+    if not words:
+        raise ValueError("nothing is said")
+    return words
+
+
+Sentence = Annotated[str, Field(max_length=240), AfterValidator(_spoken)]
 Passage = Annotated[str, Field(max_length=700)]
 
 

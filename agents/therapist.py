@@ -39,7 +39,7 @@ def allowed_techniques(cast: Cast, modality: Modality, mode: Mode) -> tuple[str,
     if mode in ("safety_first", "emergency"):
         return (SAFETY_PROTOCOL,)
     locked = cast.knowledge.locked_classes(mode)
-    return tuple(t.id for t in modality.matter.techniques if t.klass not in locked)
+    return tuple(t.id for t in modality.matter.techniques if t.klass not in locked) or (SAFETY_PROTOCOL,)
 
 
 @lru_cache(maxsize=256)

@@ -20,11 +20,14 @@ NOT_A_SERVICE = "Research software on synthetic data: it diagnoses nobody and is
 app = typer.Typer(
     name="psyllm",
     help=f"Grow counselling corpora with checked reasoning, train on them, judge models.\n\n{NOT_A_SERVICE}",
+    epilog="Example:  psyllm grow examples/posts.jsonl --run runs/demo --limit 12",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-trace = typer.Typer(help="Look into a run's dialogues and calls.", no_args_is_help=True)
+trace = typer.Typer(
+    help="Look into a run's dialogues and calls.", epilog="Example:  psyllm trace show runs/demo", no_args_is_help=True
+)
 app.add_typer(trace, name="trace")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
@@ -132,13 +135,16 @@ def trace_show(
     run: RunFolder,
     dialogue: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="Start of a dialogue id, or a post id; default: a good example."),
+        typer.Argument(metavar="[ID]", help="Start of a dialogue id or a post id; default: a good example."),
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(min=0, help="Show this call as it was sent and answered.", show_default=False)
     ] = None,
 ) -> None:
-    """Show one dialogue: the words, and each counsellor turn's reasoning and verdicts."""
+    """Show one dialogue: the words, each turn's reasoning and verdicts, what was sent back and why."""
     from app.show import show_command
 
-    show_command(run, dialogue)
+    show_command(run, dialogue, step)
 
 
 def main() -> NoReturn:

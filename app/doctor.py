@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from langchain_core.messages import HumanMessage
+from pydantic import BaseModel
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,7 @@ from prompts.library import Library
 from psyllm import __version__
 from psyllm.chat import Transient, chat_model, http_session
 from psyllm.errors import Failure, PsyllmError
+from psyllm.forms import Misfit, form_of
 from psyllm.servers import serving
 from psyllm.settings import ModelSettings, load_settings
 
@@ -56,14 +58,26 @@ def doctor_command(profile: str | None, settings_file: Path | None) -> None:
         )
 
 
+class Ready(BaseModel):
+    ready: bool
+
+
 async def _tiny_call(name: str, model: ModelSettings) -> str:
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(http_session())
         base_url = await stack.enter_async_context(serving(model, rehearsal_latency_ms=0, slots=1))
         chat = chat_model(model, name, base_url, session)
         started = time.monotonic()
-        message = await chat.ainvoke([HumanMessage("Answer with the single word: ready")])
+        form = form_of(Ready, model.structured)
+        ask = f'Answer with {{"ready": true}}. {form.instruction}'
+        request = form.request | ({"seed": 1} if model.send_seed else {})
+        message = await chat.ainvoke([HumanMessage(ask)], **request)
         seconds = time.monotonic() - started
+        try:
+            form.read(str(message.content), str(message.response_metadata.get("finish_reason")))
+            fits = "answers fit their schema"
+        except Misfit as misfit:
+            fits = f"but this small answer did not fit its schema: {misfit}"
     used = message.usage_metadata
     counted = f"{used['input_tokens']} + {used['output_tokens']} tokens" if used else "no token counts"
-    return f"{model.model} at {base_url} answered in {seconds:.2f} s, {counted}, structured by {model.structured}"
+    return f"{model.model} at {base_url} answered in {seconds:.2f} s, {counted}, {model.structured}: {fits}"

@@ -57,6 +57,7 @@ class GrowOptions:
 def grow_command(options: GrowOptions) -> None:
     """Grow, show progress, say how to go on. Raises UsageError or Failure; exits with 130 after Ctrl-C."""
     configure()
+    sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn beside a busy event loop
     settings = load_settings(options.settings)
     rules = _rules(settings, options)
     library = Library(options.prompts or settings.prompts)
@@ -72,12 +73,14 @@ def grow_command(options: GrowOptions) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             tally, stopped = runner.run(_grow(settings, options, rules, library, posts))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt):
             console.print("stopped at once; finished calls are kept, and the same command goes on", style="yellow")
             sys.exit(STOPPED)
     _farewell(options.run, tally, stopped=stopped)
     if stopped:
         sys.exit(STOPPED)
+    if tally.by_status[Status.FAILED]:
+        sys.exit(1)
 
 
 def _rules(settings: Settings, options: GrowOptions) -> Rules:
@@ -145,7 +148,7 @@ async def _grow(
                 show.watch(grower)
                 with _interruptible(loop, grower):
                     await grower.run()
-            return grower.tally, caller.stopping.is_set()
+            return grower.tally, grower.tally.done < grower.tally.total
 
 
 def _remember(journal: Journal, library: Library, posts: tuple[Post, ...]) -> None:
@@ -159,6 +162,7 @@ def _remember(journal: Journal, library: Library, posts: tuple[Post, ...]) -> No
     start = len(known)
     journal.add_posts((n, post) for n, post in enumerate((p for p in posts if p.id not in known), start))
     journal.add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
+    journal.flush()
 
 
 class _interruptible:
@@ -187,8 +191,11 @@ class _interruptible:
 
 def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
     counts = ", ".join(f"{tally.by_status[status]} {status.replace('_', ' ')}" for status in Status)
-    before = f" ({tally.before} were done before)" if tally.before else ""
-    console.print(f"{tally.done} of {tally.total} posts done{before}: {counts}")
+    if tally.before == tally.total:
+        console.print(f"all {tally.total} posts were done before")
+    else:
+        now = f", {tally.by_status.total()} of them now" if tally.before else ""
+        console.print(f"{tally.done} of {tally.total} posts done{now}: {counts}")
     if stopped:
         console.print("stopped; nothing is lost, and the same command goes on", style="yellow")
     elif failed := tally.by_status[Status.FAILED]:

@@ -11,18 +11,39 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from app.screen import REHEARSAL, out
+from app.screen import REHEARSAL, dollars, out
 from prompts.blocks import SYSTEM_NAMES
 from psyllm.errors import UsageError
-from psyllm.records import Dialogue, Status, Turn
-from psyllm.runs import Run
+from psyllm.records import Critique, Dialogue, Status, Turn
+from psyllm.runs import Run, StoredCall
 
 
-def show_command(folder: Path, short_id: str | None) -> None:
-    """Print one dialogue. Raises UsageError if none matches."""
+def show_command(folder: Path, short_id: str | None, step: int | None) -> None:
+    """Print one dialogue, or one of its calls as sent and answered. Raises UsageError if there is none such."""
     with Run(folder) as run:
         dialogue = run.dialogue(short_id) if short_id else _example(run)
-    out.print(render(dialogue))
+        calls = list(run.calls(dialogue.id))
+    if step is None:
+        out.print(render(dialogue))
+        out.print(f"{len(calls)} calls; --step N shows one as it was sent and answered", style="dim")
+    elif step < len(calls):
+        out.print(render_call(calls[step]))
+    else:
+        raise UsageError(f"dialogue {dialogue.id} has no step {step}", hint=f"steps are 0 to {len(calls) - 1}")
+
+
+def render_call(call: StoredCall) -> RenderableType:
+    """One call, byte for byte: messages, reply, reasoning, and what it took."""
+    head = f"step {call.position}   {call.path}   {call.role}   {call.model}   {', '.join(call.prompts)}"
+    tokens = f"{call.prompt_tokens} tokens in, {call.cached_tokens} of it cached, {call.completion_tokens} out"
+    parts = [Text(head, style="bold"), Text(f"{tokens}   {call.seconds:.2f} s   {dollars(call.cost_usd)}", style="dim")]
+    parts += [Text(f"retried: {trouble}", style="yellow") for trouble in call.retries]
+    for role, text in call.messages:
+        parts += [Text(f"\n{role}", style="magenta"), Text(text)]
+    for name, text in (("reasoning", call.reasoning), ("reply", call.reply), ("error", call.error)):
+        if text:
+            parts += [Text(f"\n{name}", style="magenta"), Text(text, style="red" if name == "error" else "green")]
+    return Group(*parts)
 
 
 def _example(run: Run) -> Dialogue:
@@ -66,13 +87,14 @@ def _head(dialogue: Dialogue) -> RenderableType:
 
 def _turn(turn: Turn) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(f"\nround {turn.round}", style="bold")]
+    for sent_back in turn.client_drafts:
+        parts += _sent_back(" ".join(sent_back.sentences), sent_back.critique)
     for sentence in turn.client:
         parts.append(Text.assemble((f"s{sentence.n:<3}", "dim"), (sentence.text, "cyan")))
     if turn.findings or turn.mode != "ordinary":
         parts.append(Padding(_verdicts(turn), (1, 0, 0, 4)))
     for draft in turn.drafts:
-        codes = ", ".join(reason.code for reason in draft.critique.reasons)
-        parts.append(Padding(Text(f"sent back ({codes}): {draft.reply.text}", style="red"), (1, 0, 0, 4)))
+        parts += _sent_back(draft.reply.text, draft.critique)
     if reply := turn.reply:
         parts.append(Padding(Text(reply.reasoning, style="italic dim"), (1, 0, 0, 4)))
         parts.append(Padding(Text.assemble((f"[{reply.technique}] ", "magenta"), (reply.text, "green")), (1, 0, 0, 0)))
@@ -80,6 +102,12 @@ def _turn(turn: Turn) -> list[RenderableType]:
         scores = "  ".join(f"{name} {score}" for name, score in turn.critique.scores.items())
         parts.append(Text(f"critic: {turn.critique.decision}   {scores}", style="dim"))
     return parts
+
+
+def _sent_back(words: str, critique: Critique) -> list[RenderableType]:
+    codes = ", ".join(reason.code for reason in critique.reasons)
+    why = Text(f"sent back by {critique.by} ({codes}): {critique.guidance}", style="yellow")
+    return [Padding(Text(words, style="red"), (1, 0, 0, 4)), Padding(why, (0, 0, 0, 4))]
 
 
 def _verdicts(turn: Turn) -> Table:

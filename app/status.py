@@ -31,8 +31,8 @@ def status_command(folder: Path) -> None:
             out.print()
         if spend := run.spend():
             table = Table(title="calls by role", title_justify="left", box=None, header_style="bold", pad_edge=False)
-            for heading in ("role", "calls", "prompt", "cached", "completion", "cost", "s/call", "misfits", "retried"):
-                table.add_column(heading, justify="left" if heading == "role" else "right")
+            for heading in ("role", "calls", "tokens in", "cached", "out", "cost", "s/call", "misfits", "retried"):
+                table.add_column(heading, justify="left" if heading == "role" else "right", no_wrap=True)
             for s in spend:
                 share = f"{s.cached_tokens / s.prompt_tokens:.0%}" if s.prompt_tokens else "-"
                 table.add_row(
@@ -47,7 +47,7 @@ def status_command(folder: Path) -> None:
                     str(s.retried),
                 )
             out.print(table)
-        if any(model == "rehearsal" for key, model in run.fingerprint.items() if key.startswith("models.")):
+        if run.rehearsal():
             out.print(REHEARSAL, style="yellow")
 
 

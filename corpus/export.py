@@ -8,19 +8,18 @@ critique. `{crisis_contacts}` stays literal.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prompts.library import Library
+from prompts.library import PromptFile, stored_role
 from psyllm.errors import Failure, UsageError
 from psyllm.records import Dialogue, Status
 from psyllm.runs import Run
 
 
-def chat_row(dialogue: Dialogue, system: str) -> dict[str, Any]:
+def chat_row(dialogue: Dialogue, counsellor: PromptFile) -> dict[str, Any]:
     """One training row: id, messages, and what is needed to trace it back."""
-    messages: list[dict[str, str]] = [{"role": "system", "content": system}]
+    messages: list[dict[str, str]] = [{"role": "system", "content": counsellor.render("system")}]
     for turn in dialogue.turns:
         if turn.reply is not None:
             messages.append({"role": "user", "content": turn.client_text})
@@ -34,19 +33,17 @@ def chat_row(dialogue: Dialogue, system: str) -> dict[str, Any]:
         "messages": messages,
         "modality": dialogue.plan.modality.chosen if dialogue.plan else "",
         "severity": dialogue.plan.severity if dialogue.plan else "",
+        "system_prompt": f"{counsellor.ref.id}@{counsellor.ref.version}#{counsellor.ref.sha256}",
         "source": provenance.source,
         "license": provenance.license,
         "rehearsal": provenance.rehearsal,
     }
 
 
-def rows(run: Run, library: Library) -> Iterator[dict[str, Any]]:
-    system = library.roles["counsellor"].render("system")
-    return (chat_row(dialogue, system) for dialogue in run.dialogues(Status.ACCEPTED))
-
-
-def export(run: Run, library: Library, out: Path, *, include_rehearsal: bool) -> int:
+def export(run: Run, out: Path, *, include_rehearsal: bool, counsellor: PromptFile | None = None) -> int:
     """Write the rows as JSONL, whole or not at all; returns their number.
+
+    The system message is the counsellor prompt that the run was grown with, unless another is given.
 
     Raises UsageError for rehearsal output without `include_rehearsal`, an existing file, or nothing to write.
     """
@@ -54,11 +51,15 @@ def export(run: Run, library: Library, out: Path, *, include_rehearsal: bool) ->
         raise UsageError(f"{out} exists", hint="give another --out, or remove it")
     if not out.parent.is_dir():
         raise UsageError(f"folder {out.parent} does not exist", hint=f"mkdir -p {out.parent}")
+    if not run.status_counts()[Status.ACCEPTED]:
+        raise UsageError(f"{run.folder} has no accepted dialogue", hint=f"`psyllm status {run.folder}` says why")
+    counsellor = counsellor or stored_role("counsellor", run.prompt("counsellor")[1])
     partial = out.with_name(f".{out.name}.partial")
     written = 0
     try:
         with partial.open("w", encoding="utf-8") as file:
-            for row in rows(run, library):
+            for dialogue in run.dialogues(Status.ACCEPTED):
+                row = chat_row(dialogue, counsellor)
                 if row["rehearsal"] and not include_rehearsal:
                     raise UsageError(
                         f"{run.folder} was made by the rehearsal backend: stand-in words, not training data",
@@ -66,8 +67,6 @@ def export(run: Run, library: Library, out: Path, *, include_rehearsal: bool) ->
                     )
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 written += 1
-        if not written:
-            raise UsageError(f"{run.folder} has no accepted dialogue", hint=f"`psyllm status {run.folder}` says why")
         partial.rename(out)
     except OSError as error:
         raise Failure("store", f"cannot write {out}: {error.strerror}") from error

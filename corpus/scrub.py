@@ -8,7 +8,10 @@ Names of people and places are not found by this.
 
 from __future__ import annotations
 
+import hashlib
 import re
+
+from pydantic import JsonValue
 
 from psyllm.records import Post
 
@@ -43,9 +46,18 @@ def scrub(text: str) -> str:
 
 
 def scrubbed(post: Post) -> Post:
-    """The post with title, text and every metadata value that is a string scrubbed."""
-    metadata = {name: scrub(value) if isinstance(value, str) else value for name, value in post.metadata.items()}
-    return post.model_copy(update={"title": scrub(post.title), "text": scrub(post.text), "metadata": metadata})
+    """The post with all its words scrubbed; an id that names somebody becomes a hash of itself."""
+    own_id = post.id if scrub(post.id) == post.id else f"post-{hashlib.sha256(post.id.encode()).hexdigest()[:12]}"
+    words = {"title": scrub(post.title), "text": scrub(post.text), "source": scrub(post.source)}
+    return post.model_copy(update={"id": own_id, **words, "metadata": _scrubbed(post.metadata)})
+
+
+def _scrubbed(value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, list):
+        return [_scrubbed(item) for item in value]
+    return {scrub(name): _scrubbed(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _phone(match: re.Match[str]) -> str:

@@ -60,8 +60,8 @@ class DialogueState(TypedDict, total=False):
 
 
 def dialogue_id(seed: int, post_id: str, repeat: int) -> str:
-    """Ten hex digits; the same for the same post, repeat and seed on any machine."""
-    return hashlib.sha256(f"{seed}/{post_id}/{repeat}".encode()).hexdigest()[:10]
+    """16 hex digits; the same for the same post, repeat and seed on any machine."""
+    return hashlib.sha256(f"{seed}/{post_id}/{repeat}".encode()).hexdigest()[:16]
 
 
 def candidates(cast: Cast, post: Post) -> tuple[Modality, ...]:
@@ -90,8 +90,9 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
         used.append(cast.library.modality(plan.modality.chosen).ref)
     over = plan is not None and (state.get("client_ends", False) or len(turns) == len(plan.rounds))
     whole = over and bool(turns) and _closed(turns[-1])
+    own_id = dialogue_id(cast.rules.seed, post.id, state.get("repeat", 0))
     return Dialogue(
-        id=dialogue_id(cast.rules.seed, post.id, state.get("repeat", 0)),
+        id=own_id,
         post_id=post.id,
         repeat=state.get("repeat", 0),
         status=status,
@@ -106,7 +107,7 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
             software_version=__version__,
             source=post.source,
             license=post.license,
-            rehearsal=cast.rehearsal,
+            rehearsal=cast.asker.rehearsed(own_id),
         ),
     )
 
@@ -135,7 +136,7 @@ class Nodes:
         step = self._step(state, "patient", len(drafts), number)
         spoken = await patient.speak(self.cast, step, plan, turns, drafts)
         first = turns[-1].client[-1].n + 1 if turns else 1
-        words = tuple(Sentence(n=n, text=" ".join(text.split())) for n, text in enumerate(spoken.sentences, first))
+        words = tuple(Sentence(n=n, text=text) for n, text in enumerate(spoken.sentences, first))
         turn = Turn(round=number, client=words, client_drafts=drafts)
         ends = spoken.ends and number >= self.cast.rules.min_rounds
         return Command(goto="hear", update={"turns": (*turns, turn), "client_ends": ends})

@@ -22,6 +22,7 @@ from psyllm.errors import Failure, PsyllmError, UsageError
 from psyllm.journal import Journal
 from psyllm.records import Dialogue, Post, Reason, Status
 
+FAILED_IN_A_ROW = 10
 log = structlog.get_logger()
 
 
@@ -61,6 +62,7 @@ class Grower:
         self.open_dialogues = open_dialogues
         self.on_dialogue = on_dialogue
         self.fatal: PsyllmError | None = None
+        self._failed_in_a_row = 0
         self._graph = build_graph(cast)
         finished = journal.finished()
         self._ids = {post.id: dialogue_id(cast.rules.seed, post.id, 0) for post in posts}
@@ -92,6 +94,7 @@ class Grower:
                 return
             self.journal.finish(dialogue)
             self.caller.forget(dialogue.id)
+            self._watch(dialogue)
             self.tally.by_status[dialogue.status] += 1
             self.tally.by_reason.update({reason.code for reason in dialogue.reasons})
             self.on_dialogue(dialogue)
@@ -100,6 +103,7 @@ class Grower:
         """A finished dialogue, or None if the run is being stopped."""
         state: DialogueState = {"post": post, "repeat": 0}
         if reason := screen(post):
+            await asyncio.sleep(0)
             return finish(self.cast, state, Status.SCREENED_OUT, (reason,))
         with structlog.contextvars.bound_contextvars(dialogue=self._ids[post.id]):
             try:
@@ -122,6 +126,14 @@ class Grower:
                 reason = Reason(code="internal_error", role="run", round=round_under_way(state), detail=detail)
                 return finish(self.cast, state, Status.FAILED, (reason,))
         return state["dialogue"]
+
+    def _watch(self, dialogue: Dialogue) -> None:
+        """An endpoint that fails every dialogue alike will fail the rest: stop after some in a row."""
+        self._failed_in_a_row = self._failed_in_a_row + 1 if dialogue.status is Status.FAILED else 0
+        if self._failed_in_a_row >= FAILED_IN_A_ROW:
+            detail = dialogue.reasons[0].detail
+            hint = "`psyllm doctor` tries each model; the same command goes on"
+            self.stop(Failure("endpoint", f"{FAILED_IN_A_ROW} dialogues in a row failed, last: {detail}", hint=hint))
 
     def _failed(self, state: DialogueState, failure: Failure) -> Dialogue:
         """Answers that never fit are the model's doing and final; an endpoint's failure is tried again next time."""

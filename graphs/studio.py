@@ -1,13 +1,17 @@
 """The dialogue graph for LangGraph Studio: run `langgraph dev`, then give it {"post": {"id": "1", "text": "..."}}.
 
-It is cast from psyllm.toml here, or from the rehearsal backend, and journals its calls in runs/studio. The cast sits
-in a thread with an event loop of its own. Studio allows no file or database access on any event loop: the cast is
-prepared before its loop starts, and answers are journalled but not looked up, so that each run of a node is a new call.
+It is cast from psyllm.toml here, or from the rehearsal backend, and journals its calls under runs/studio, a folder for
+each set of prompts and settings. The cast sits in a thread with an event loop of its own. Studio allows no file or
+database access on any event loop: the cast is prepared before its loop starts, and answers are journalled but not
+looked up, so that each run of a node is a new call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import secrets
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -23,7 +27,7 @@ from graphs.dialogue import build_graph
 from graphs.table import fingerprint, seated
 from prompts.library import Library
 from psyllm import __version__
-from psyllm.journal import Journal
+from psyllm.journal import Call, Journal
 from psyllm.messages import Prompt, Step
 from psyllm.reasons import reason_codes
 from psyllm.records import Role
@@ -53,11 +57,18 @@ class Elsewhere:
     def native(self, role: Role) -> bool:
         return self._asker.native(role)
 
+    def rehearsed(self, dialogue_id: str) -> bool:
+        return self._asker.rehearsed(dialogue_id)
+
 
 class WriteOnlyJournal(Journal):
     def find(self, key: bytes) -> None:
         """Never: see above."""
         return
+
+    def record(self, call: Call, position: int) -> None:
+        """Every call is a new one, also of the same node on the same words."""
+        super().record(replace(call, key=secrets.token_bytes(32)), position)
 
 
 def _cast() -> Cast:
@@ -70,7 +81,8 @@ def _seated_once() -> Cast:
     settings = load_settings()
     library = Library(settings.prompts)
     facts = fingerprint(settings, None, settings.grow, library)
-    journal = WriteOnlyJournal.open(FOLDER, facts, __version__)
+    own = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+    journal = WriteOnlyJournal.open(FOLDER / own, facts, __version__)
     reason_codes()
     ready: Future[Cast] = Future()
     sitting = _sit(ready, settings, library, journal)

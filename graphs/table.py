@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import clinical
+import psyllm
 from agents.cast import Cast
 from clinical import Knowledge
 from prompts.library import Library
@@ -29,19 +29,23 @@ def fingerprint(settings: Settings, profile: str | None, rules: Rules, library: 
     facts: dict[str, Any] = {f"grow.{key}": value for key, value in rules.model_dump(mode="json").items()}
     for role, name in settings.cast(profile).items():
         model = settings.models[name]
-        facts[f"models.{role}"] = model.model
+        facts[f"models.{role}"] = f"{model.model} ({model.kind})"
         facts[f"models.{role}.sampling"] = model.sampling
         facts[f"models.{role}.form"] = f"{model.structured}, {model.trace} trace, seed {model.send_seed}"
-    for file in library.files():
-        facts[f"prompts.{file.matter.id}"] = f"{file.matter.version}#{file.sha256[:12]}"
-    facts["clinical"] = _hash_of(Path(clinical.__file__).parent)
+    for kind, files in (("roles", library.roles), ("modalities", library.modalities)):
+        for name, file in files.items():
+            facts[f"prompts.{kind}.{name}"] = f"{file.matter.version}#{file.sha256[:12]}"
+    house = Path(psyllm.__file__).parent.parent
+    facts["clinical"] = _hash_of(house / "clinical")
+    facts["checks"] = _hash_of(house / "agents", house / "psyllm" / "reason_codes.yaml")
     return facts
 
 
-def _hash_of(folder: Path) -> str:
+def _hash_of(*places: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.yaml")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    for place in places:
+        for path in sorted(place.rglob("*.yaml")) if place.is_dir() else [place]:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 

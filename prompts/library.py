@@ -30,10 +30,10 @@ from typing import TypeVar
 import yaml
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from psyllm.errors import UsageError
-from psyllm.records import PromptRef
+from psyllm.records import SAFETY_PROTOCOL, PromptRef
 
 SHIPPED = Path(__file__).parent
 _SLUG = r"^[a-z][a-z0-9_]*$"
@@ -74,10 +74,18 @@ class RoleMatter(BaseModel):
 class Technique(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: str = Field(pattern=_SLUG)
+    """Any slug but safety_protocol, which is reserved."""
     klass: str = Field(alias="class", pattern=_SLUG)
     """Class that a risk mode may lock, e.g. exposure or deep_interpretation."""
     line: str
     """What it is, in one line."""
+
+    @field_validator("id")
+    @classmethod
+    def _free(cls, own: str) -> str:
+        if own == SAFETY_PROTOCOL:
+            raise ValueError(f"{SAFETY_PROTOCOL} is reserved: every modality has it at raised risk")
+        return own
 
 
 class Marker(BaseModel):
@@ -161,10 +169,18 @@ class Library:
 _Matter = TypeVar("_Matter", bound=RoleMatter)
 
 
+def stored_role(name: str, text: str) -> PromptFile:
+    """A role from the text that a run keeps of it. Raises UsageError like a file."""
+    return PromptFile(*_parsed(Path(f"{name}.md"), text.encode(), RoleMatter, "roles"))
+
+
 def _read(path: Path, kind: type[_Matter], folder: str) -> tuple[Path, _Matter, dict[str, str], str]:
-    raw = path.read_bytes()
+    return _parsed(path, path.read_bytes(), kind, folder)
+
+
+def _parsed(path: Path, raw: bytes, kind: type[_Matter], folder: str) -> tuple[Path, _Matter, dict[str, str], str]:
     try:
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
     opening, _, rest = text.partition("---\n")

@@ -14,7 +14,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -31,6 +31,8 @@ from psyllm.settings import ModelSettings
 
 Answered = TypeVar("Answered", bound=BaseModel)
 MAX_CORRECTIONS = 2
+REHEARSAL_FINGERPRINT = "psyllm-rehearsal"
+"""What the rehearsal server calls itself in every answer, however it is reached."""
 _LANGCHAIN = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 log = structlog.get_logger()
 
@@ -63,14 +65,17 @@ class Endpoint:
 class Caller:
     """Answers the agents' calls from the journal or from the models."""
 
-    def __init__(self, journal: Journal, endpoints: Mapping[Role, Endpoint], seed: int) -> None:
+    def __init__(self, journal: Journal, endpoints: Mapping[Role, Endpoint], seed: int, sample: int = 0) -> None:
+        """`sample` is 0 for growing; a replay takes the next number, and so pays for a new answer."""
         self.journal = journal
         self.endpoints = endpoints
         self.seed = seed
+        self.sample = sample
         self.meter = Meter()
         self.stopping = asyncio.Event()
         """When set, calls in flight end, and no new one starts."""
         self._positions: dict[str, int] = defaultdict(int)
+        self._rehearsed: set[str] = set()
 
     def native(self, role: Role) -> bool:
         return self.endpoints[role].settings.trace == "native"
@@ -78,6 +83,11 @@ class Caller:
     def forget(self, dialogue_id: str) -> None:
         """A dialogue is over; its next step would be its first again."""
         self._positions.pop(dialogue_id, None)
+        self._rehearsed.discard(dialogue_id)
+
+    def rehearsed(self, dialogue_id: str) -> bool:
+        """Whether the rehearsal backend gave any answer of this dialogue."""
+        return dialogue_id in self._rehearsed
 
     async def ask(self, step: Step, prompt: Prompt, schema: type[Answered]) -> tuple[Answered, str]:
         """The parsed answer and the model's own reasoning. Raises Failure, see agents.cast.Asker."""
@@ -103,51 +113,75 @@ class Caller:
         correction: int,
     ) -> tuple[StoredReply, Answered | Misfit]:
         sampling = self._sampling(endpoint.settings, step, prompt.role, correction)
-        key = _key(step, prompt.role, correction, endpoint.settings, sampling, form, messages)
+        key = _key(step, prompt.role, correction, endpoint.settings, sampling, form, messages, self.sample)
         position = self._positions[step.dialogue_id]
         self._positions[step.dialogue_id] += 1
-        stored = self.journal.find(key)
-        if stored is not None:
+        if (stored := self.journal.find(key)) is not None:
             self.meter.reused += 1
             self.journal.link(step.dialogue_id, position, key)
+            self._mark(step, stored)
             return stored, _read(form, stored)
+        asked = Call(
+            key=key,
+            step=step,
+            correction=correction,
+            sample=self.sample,
+            role=prompt.role,
+            model_name=endpoint.name,
+            model=endpoint.settings.model,
+            endpoint=endpoint.base_url,
+            prompts=prompt.refs,
+            schema_name=form.name,
+            schema_sha256=form.sha256,
+            sampling=sampling,
+            messages=messages,
+        )
+        troubles: list[str] = []
         async with endpoint.gate:
             if self.stopping.is_set():
                 raise Failure("stopped", "the run is being stopped")
-            reply, facts = await self._send(endpoint, messages, form, sampling)
+            try:
+                message, started = await self._send(endpoint, messages, form, sampling, troubles)
+            except Failure as failure:
+                if failure.boundary == "endpoint":
+                    unanswered = hashlib.sha256(key + repr(time.time()).encode()).digest()
+                    lost = replace(asked, key=unanswered, retries=tuple(troubles), error=str(failure))
+                    self.journal.record(lost, position)
+                raise
+            seconds = time.time() - started
+        reply = _stored(message)
         value = _read(form, reply)
-        self.journal.record(
-            Call(
-                key=key,
-                step=step,
-                correction=correction,
-                sample=0,
-                role=prompt.role,
-                model_name=endpoint.name,
-                model=endpoint.settings.model,
-                endpoint=endpoint.base_url,
-                prompts=prompt.refs,
-                schema_name=form.name,
-                schema_sha256=form.sha256,
-                sampling=sampling,
-                messages=messages,
-                reply=reply.reply,
-                reasoning=reply.reasoning,
-                parsed=None if isinstance(value, Misfit) else value.model_dump_json(),
-                finish_reason=reply.finish_reason,
-                error=str(value) if isinstance(value, Misfit) else "",
-                **facts,
-            ),
-            position,
+        usage = _usage(message)
+        price = endpoint.settings.price
+        cost = price.cost(usage.prompt, usage.cached, usage.completion) if price else None
+        self._count(usage, cost)
+        self._mark(step, reply)
+        answered = replace(
+            asked,
+            reply=reply.reply,
+            reasoning=reply.reasoning,
+            parsed=None if isinstance(value, Misfit) else value.model_dump_json(),
+            finish_reason=reply.finish_reason,
+            usage=usage,
+            cost_usd=cost,
+            started=started,
+            seconds=seconds,
+            retries=tuple(troubles),
+            error=str(value) if isinstance(value, Misfit) else "",
+            rehearsal=reply.rehearsal,
         )
+        self.journal.record(answered, position)
         return reply, value
 
     async def _send(
-        self, endpoint: Endpoint, messages: tuple[Message, ...], form: Form[Answered], sampling: Mapping[str, Any]
-    ) -> tuple[StoredReply, dict[str, Any]]:
-        """The raw reply, and what it took to get it."""
-        troubles: list[str] = []
-        started = time.time()
+        self,
+        endpoint: Endpoint,
+        messages: tuple[Message, ...],
+        form: Form[Answered],
+        sampling: Mapping[str, Any],
+        troubles: list[str],
+    ) -> tuple[AIMessage, float]:
+        """The answer and when its request was sent (unix time); what went wrong before is added to `troubles`."""
         outgoing: list[BaseMessage] = [_LANGCHAIN[m.role](m.text) for m in messages]
         seed = {"seed": sampling["seed"]} if "seed" in sampling else {}
         try:
@@ -155,7 +189,7 @@ class Caller:
                 with attempt:
                     started = time.time()
                     try:
-                        message = await endpoint.chat.ainvoke(outgoing, **form.request, **seed)
+                        return await endpoint.chat.ainvoke(outgoing, **form.request, **seed), started
                     except Transient as trouble:
                         troubles.append(str(trouble))
                         self.meter.retries += 1
@@ -167,23 +201,11 @@ class Caller:
                 hint="check the endpoint with `psyllm doctor`, then run the same command: it goes on",
                 fatal=trouble.lost,
             ) from trouble
-        reply = StoredReply(
-            reply=str(message.content),
-            reasoning=str(message.additional_kwargs.get("reasoning", "")),
-            finish_reason=str(message.response_metadata.get("finish_reason") or "stop"),
-        )
-        usage = _usage(message)
-        price = endpoint.settings.price
-        cost = price.cost(usage.prompt, usage.cached, usage.completion) if price else None
-        self._count(usage, cost)
-        seconds = time.time() - started
-        return reply, {
-            "usage": usage,
-            "cost_usd": cost,
-            "started": started,
-            "seconds": seconds,
-            "retries": tuple(troubles),
-        }
+        raise AssertionError("tenacity ends with an answer or an error")
+
+    def _mark(self, step: Step, reply: StoredReply) -> None:
+        if reply.rehearsal:
+            self._rehearsed.add(step.dialogue_id)
 
     def _sampling(self, settings: ModelSettings, step: Step, role: Role, correction: int) -> dict[str, Any]:
         sampling = dict(settings.sampling)
@@ -210,7 +232,7 @@ def _key(
     sampling: Mapping[str, Any],
     form: Form[Answered],
     messages: tuple[Message, ...],
-    sample: int = 0,
+    sample: int,
 ) -> bytes:
     parts = [
         step.post_id,
@@ -233,6 +255,16 @@ def _read(form: Form[Answered], reply: StoredReply) -> Answered | Misfit:
         return misfit
 
 
+def _stored(message: AIMessage) -> StoredReply:
+    facts = message.response_metadata
+    return StoredReply(
+        reply=str(message.content),
+        reasoning=str(message.additional_kwargs.get("reasoning", "")),
+        finish_reason=str(facts.get("finish_reason") or "stop"),
+        rehearsal=facts.get("system_fingerprint") == REHEARSAL_FINGERPRINT,
+    )
+
+
 def _with_instruction(messages: tuple[Message, ...], instruction: str) -> tuple[Message, ...]:
     if not instruction:
         return messages
@@ -240,8 +272,8 @@ def _with_instruction(messages: tuple[Message, ...], instruction: str) -> tuple[
     return (Message(first.role, (*first.parts, instruction)), *messages[1:])
 
 
-def _usage(message: BaseMessage) -> Usage:
-    used = message.usage_metadata if isinstance(message, AIMessage) else None
+def _usage(message: AIMessage) -> Usage:
+    used = message.usage_metadata
     if used is None:
         return Usage()
     return Usage(

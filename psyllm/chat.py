@@ -44,7 +44,7 @@ class Transient(Exception):
         self.wait_s = wait_s
         """Seconds the endpoint asked us to wait, if it did."""
         self.lost = lost
-        """True if no connection could be made or kept."""
+        """True if no connection could be made at all."""
 
 
 class Chat(ChatOpenAI):
@@ -69,9 +69,12 @@ class Chat(ChatOpenAI):
         **kwargs: Any,
     ) -> ChatResult:
         body = await self._post(self._get_request_payload(messages, stop=stop, **kwargs))
-        result = self._create_chat_result(body)
         message = body["choices"][0]["message"]
-        result.generations[0].message.additional_kwargs["reasoning"] = (
+        try:
+            result = self._create_chat_result(body)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Transient(f"malformed body: {type(error).__name__}") from error
+        result.generations[0].message.additional_kwargs["reasoning"] = str(
             message.get("reasoning_content") or message.get("reasoning") or ""
         )
         return result
@@ -90,9 +93,9 @@ class Chat(ChatOpenAI):
         except aiohttp.ClientConnectorError as error:
             raise Transient(f"cannot connect to {url}: {error.os_error.strerror or error}", lost=True) from error
         except TimeoutError as error:
-            raise Transient(f"no answer within {self.timeout_s:g} s", lost=True) from error
-        except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            raise Transient(f"connection lost: {type(error).__name__}", lost=True) from error
+            raise Transient(f"no answer within {self.timeout_s:g} s") from error
+        except aiohttp.ClientError as error:
+            raise Transient(f"connection lost: {type(error).__name__}") from error
         if response.status != 200:
             raise _refused(response.status, response.headers, raw, url, self.model_name)
         return _checked(raw)
@@ -104,6 +107,8 @@ def _refused(status: int, headers: Mapping[str, str], raw: bytes, url: str, mode
         return Transient(f"HTTP {status}: {said}", _retry_after(headers.get("Retry-After")))
     if status in (401, 403):
         return Failure("endpoint", f"{url} refused the API key (HTTP {status})", hint="check api_key_env", fatal=True)
+    if status == 402:
+        return Failure("endpoint", f"{url} wants to be paid (HTTP 402): {said}", hint="top up, then go on", fatal=True)
     if status == 404:
         return Failure(
             "endpoint", f"{url} does not know model {model!r} (HTTP 404)", hint="check base_url and model", fatal=True
@@ -120,9 +125,10 @@ def _retry_after(value: str | None) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        when = parsedate_to_datetime(value)
     except ValueError:
         return None
+    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 def _checked(raw: bytes) -> dict[str, Any]:
@@ -130,6 +136,7 @@ def _checked(raw: bytes) -> dict[str, Any]:
         body = json.loads(raw)
         message = body["choices"][0]["message"]
         content = message.get("content")
+        json.dumps(message, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise Transient(f"malformed body of {len(raw)} bytes ({type(error).__name__})") from error
     if not isinstance(content, str):

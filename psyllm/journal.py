@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
+import re
 import sqlite3
 import threading
 import time
@@ -17,6 +18,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,7 +52,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One paid call: what was sent, what came back."""
+    """One call: what was sent, what came back."""
 
     key: bytes
     step: Step
@@ -66,16 +68,19 @@ class Call:
     schema_sha256: str
     sampling: Mapping[str, Any]
     messages: tuple[Message, ...]
-    reply: str
-    reasoning: str
-    parsed: str | None
-    finish_reason: str
-    usage: Usage
-    cost_usd: float | None
-    started: float
-    seconds: float
-    retries: tuple[str, ...]
-    error: str
+    reply: str = ""
+    reasoning: str = ""
+    parsed: str | None = None
+    """The answer as JSON; None if it did not fit its schema, or never came."""
+    finish_reason: str = ""
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    started: float = 0.0
+    """Unix time of the last request."""
+    seconds: float = 0.0
+    retries: tuple[str, ...] = ()
+    error: str = ""
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,8 @@ class StoredReply:
     reply: str
     reasoning: str
     finish_reason: str
+    rehearsal: bool
+    """Whether the rehearsal backend said it."""
 
 
 class Journal:
@@ -94,6 +101,7 @@ class Journal:
         self.folder = folder
         self._lock = lock
         self._on_failure = on_failure
+        self._failure: Failure | None = None
         self._queue: queue.SimpleQueue[_Job | threading.Event | None] = queue.SimpleQueue()
         self._reader = connect(folder / DATABASE, read_only=True)
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
@@ -157,7 +165,8 @@ class Journal:
     def add_posts(self, posts: Iterable[tuple[int, Post]]) -> None:
         """Store posts with their position in the input."""
         rows = tuple(posts)
-        self._queue.put(lambda w: w.posts(rows))
+        for start in range(0, len(rows), 1000):
+            self._queue.put(partial(_Writer.posts, rows=rows[start : start + 1000]))
 
     def add_prompts(self, files: Iterable[tuple[PromptRef, str]]) -> None:
         """Keep the prompt texts with the run, so that it can be read after the files moved on."""
@@ -165,24 +174,25 @@ class Journal:
         self._queue.put(lambda w: w.prompts(rows))
 
     def flush(self) -> None:
-        """Wait until everything handed over so far is committed."""
+        """Wait until everything handed over so far is committed. Raises the Failure that kept it from being so."""
         done = threading.Event()
         self._queue.put(done)
         done.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def _write(self) -> None:
-        failed = False
         with closing(connect(self.folder / DATABASE)) as db:
             writer = _Writer(db)
             closing_down = False
             while not closing_down:
                 group, closing_down = self._gather()
                 try:
-                    if not failed:
+                    if self._failure is None:
                         writer.commit([job for job in group if not isinstance(job, threading.Event)])
-                except sqlite3.Error as error:
-                    failed = True
-                    self._on_failure(_write_failure(self.folder, error))
+                except Exception as error:  # whatever it is, the run must stop and say so
+                    self._failure = _write_failure(self.folder, error)
+                    self._on_failure(self._failure)
                 for job in group:
                     if isinstance(job, threading.Event):
                         job.set()
@@ -205,11 +215,11 @@ class Journal:
     def find(self, key: bytes) -> StoredReply | None:
         """The committed reply to exactly this call, if it was ever paid."""
         row = self._reader.execute(
-            "SELECT r.body, t.body, c.finish_reason FROM calls c JOIN texts r ON r.id = c.reply_id"
+            "SELECT r.body, t.body, c.finish_reason, c.rehearsal FROM calls c JOIN texts r ON r.id = c.reply_id"
             " LEFT JOIN texts t ON t.id = c.reasoning_id WHERE c.key = ?",
             (key,),
         ).fetchone()
-        return StoredReply(inflate(row[0]), inflate(row[1]) if row[1] else "", row[2]) if row else None
+        return StoredReply(inflate(row[0]), inflate(row[1] or _NOTHING), row[2], bool(row[3])) if row else None
 
     def finished(self) -> frozenset[str]:
         """Ids of dialogues with a final status; failed ones are tried again."""
@@ -241,10 +251,12 @@ class _Writer:
         digest = text_hash(text)
         known = self._ids.get(digest)
         if known is None:
-            self.db.execute(
-                "INSERT OR IGNORE INTO texts (sha256, body) VALUES (?, ?)", (digest, zlib.compress(text.encode(), 6))
-            )
-            known = int(self.db.execute("SELECT id FROM texts WHERE sha256 = ?", (digest,)).fetchone()[0])
+            body = zlib.compress(text.encode(), 6)
+            added = self.db.execute("INSERT OR IGNORE INTO texts (sha256, body) VALUES (?, ?)", (digest, body))
+            if added.rowcount:
+                known = int(added.lastrowid or 0)
+            else:
+                known = int(self.db.execute("SELECT id FROM texts WHERE sha256 = ?", (digest,)).fetchone()[0])
             self._ids[digest] = known
         return known
 
@@ -279,6 +291,7 @@ class _Writer:
             "seconds": call.seconds,
             "retries": json.dumps(call.retries),
             "error": call.error,
+            "rehearsal": call.rehearsal,
         }
         names = ", ".join(row)
         marks = ", ".join(f":{name}" for name in row)
@@ -333,6 +346,9 @@ class _Writer:
 _Job = Callable[[_Writer], None]
 
 
+_NOTHING = zlib.compress(b"")
+
+
 def inflate(body: bytes) -> str:
     """A stored text as it was."""
     return zlib.decompress(body).decode()
@@ -354,7 +370,8 @@ def _prepare(path: Path, fingerprint: Mapping[str, Any], software_version: str) 
     with closing(connect(path)) as db:
         db.execute("BEGIN IMMEDIATE")
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            for statement in (Path(__file__).parent / "journal.sql").read_text(encoding="utf-8").split(";\n"):
+            tables = (Path(__file__).parent / "journal.sql").read_text(encoding="utf-8")
+            for statement in re.sub(r"--[^\n]*", "", tables).split(";"):
                 db.execute(statement)
             rows = {
                 "schema_version": str(SCHEMA_VERSION),
@@ -387,7 +404,9 @@ def read_meta(db: sqlite3.Connection, path: Path) -> dict[str, str]:
     return meta
 
 
-def _write_failure(folder: Path, error: sqlite3.Error) -> Failure:
+def _write_failure(folder: Path, error: Exception) -> Failure:
+    if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+        return Failure("store", f"{folder / DATABASE} is no journal of psyllm: {error}", hint="give another --run")
     return Failure(
         "store",
         f"cannot write the journal of {folder}: {error}",

@@ -1,4 +1,5 @@
--- One run, one worker. Texts are stored once, by content, compressed; everything else points at them.
+-- One run, one worker. Texts are stored once, by content, compressed with zlib; everything else points at them.
+-- `psyllm trace show RUN ID --step N` puts a call together again.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE texts (id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
 CREATE TABLE prompts (
@@ -7,7 +8,8 @@ CREATE TABLE prompts (
 CREATE TABLE posts (id TEXT PRIMARY KEY, position INTEGER NOT NULL, record_id INTEGER NOT NULL REFERENCES texts) WITHOUT ROWID;
 CREATE TABLE calls (
     id INTEGER PRIMARY KEY,
-    key BLOB NOT NULL UNIQUE,          -- sha256 of post, repeat, path, role, model, sampling, schema, messages, sample
+    key BLOB NOT NULL UNIQUE,          -- sha256 of post, repeat, path, role, model, sampling, schema, messages, sample;
+                                       -- of a call that got no answer, one of its own: it is never reused
     sample INTEGER NOT NULL,           -- 0; a replay takes the next number
     post_id TEXT NOT NULL, repeat INTEGER NOT NULL,
     path TEXT NOT NULL,                -- round/node/attempt/correction
@@ -25,7 +27,8 @@ CREATE TABLE calls (
     cost_usd REAL,                     -- NULL: the model has no price in psyllm.toml
     started REAL NOT NULL, seconds REAL NOT NULL, -- unix time; of the last request
     retries TEXT NOT NULL,             -- JSON: what went wrong before this reply
-    error TEXT NOT NULL
+    error TEXT NOT NULL,
+    rehearsal INTEGER NOT NULL         -- 1: said by the rehearsal backend
 );
 CREATE TABLE steps (
     dialogue_id TEXT NOT NULL, position INTEGER NOT NULL, call_id INTEGER NOT NULL REFERENCES calls,

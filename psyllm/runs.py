@@ -11,7 +11,7 @@ from typing import Any
 
 from psyllm.errors import UsageError
 from psyllm.journal import connect, inflate, read_meta
-from psyllm.records import Dialogue, Post, Status
+from psyllm.records import Dialogue, PromptRef, Status
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,12 @@ class Run:
         """The dialogue whose id, or post id, starts like this. Raises UsageError for none or several."""
         rows = list(
             self._rows(
-                "SELECT d.id, t.body FROM dialogues d JOIN texts t ON t.id = d.record_id"
+                "SELECT d.id, t.body, d.post_id FROM dialogues d JOIN texts t ON t.id = d.record_id"
                 " WHERE substr(d.id, 1, ?1) = ?2 OR substr(d.post_id, 1, ?1) = ?2",
                 (len(short_id), short_id),
             )
         )
+        rows = [row for row in rows if short_id in (row[0], row[2])] or rows
         if len(rows) != 1:
             found = ", ".join(row[0] for row in rows[:8]) or "none"
             raise UsageError(
@@ -116,9 +117,18 @@ class Run:
             )
         return Dialogue.model_validate_json(inflate(rows[0][1]))
 
-    def posts(self) -> Iterator[Post]:
-        for row in self._rows("SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id ORDER BY p.position"):
-            yield Post.model_validate_json(inflate(row[0]))
+    def rehearsal(self) -> bool:
+        """Whether any dialogue holds stand-in words."""
+        return any(row[0] for row in self._rows("SELECT max(rehearsal) FROM dialogues"))
+
+    def prompt(self, prompt_id: str) -> tuple[PromptRef, str]:
+        """A prompt file as the run keeps it. Raises UsageError if it holds none of that id."""
+        for row in self._rows(
+            "SELECT p.version, p.sha256, t.body FROM prompts p JOIN texts t ON t.id = p.text_id WHERE p.id = ?",
+            (prompt_id,),
+        ):
+            return PromptRef(id=prompt_id, version=row[0], sha256=row[1]), inflate(row[2])
+        raise UsageError(f"{self.folder} holds no prompt {prompt_id!r}", hint="was it made by this psyllm?")
 
     def calls(self, dialogue_id: str) -> Iterator[StoredCall]:
         """A dialogue's calls in the order made."""

@@ -93,6 +93,13 @@ class ModelSettings(_Section):
             raise ValueError("should be an address like http://host:8000/v1")
         return url
 
+    @field_validator("sampling")
+    @classmethod
+    def _sampling_is_sampling(cls, sampling: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if ours := sampling.keys() & {"model", "messages", "response_format", "seed", "stream", "n"}:
+            raise ValueError(f"{', '.join(sorted(ours))} is set by psyllm, not by sampling")
+        return sampling
+
     @model_validator(mode="after")
     def _endpoint_has_url(self) -> ModelSettings:
         if self.kind == "endpoint" and not self.base_url:
@@ -103,7 +110,7 @@ class ModelSettings(_Section):
         """The key. Raises UsageError if the variable is not set."""
         if not self.api_key_env:
             return SecretStr("none")
-        value = os.environ.get(self.api_key_env) or dotenv_values(".env").get(self.api_key_env)
+        value = (os.environ.get(self.api_key_env) or dotenv_values(".env").get(self.api_key_env) or "").strip()
         if not value:
             raise UsageError(
                 f"model {name!r} needs an API key, but {self.api_key_env} is not set",

@@ -131,6 +131,7 @@ class Rehearsal:
         given, thought = len(message["content"]) // 4, len(said.reasoning) // 4
         return {
             "id": f"chatcmpl-{key[:24]}",
+            "system_fingerprint": "psyllm-rehearsal",
             "object": "chat.completion",
             "created": 0,
             "model": body.get("model", "rehearsal"),

@@ -141,8 +141,8 @@ def test_other_settings_on_the_same_run_are_listed_and_the_run_stays_as_it_is(gr
         done := desk.psyllm(*EIGHT, *others),
         "run was started with other settings",
         "grow.seed: run has 0, now 4",
-        "prompts.cbt: run has",
-        "models.planner: run has 'rehearsal', now 'm-2'",
+        "prompts.modalities.cbt: run has",
+        "models.planner: run has 'rehearsal (rehearsal)', now 'm-2 (endpoint)'",
         "another --run",
         lines=20,
     )

@@ -292,6 +292,9 @@ class BrokenFor:
     def native(self, role: Role) -> bool:
         return self.asker.native(role)
 
+    def rehearsed(self, dialogue_id: str) -> bool:
+        return self.asker.rehearsed(dialogue_id)
+
 
 async def test_a_fault_of_our_own_fails_one_dialogue_alone(tmp_path: Path, scripted: Start) -> None:
     endpoint = scripted(SCRIPT)
@@ -370,3 +373,21 @@ async def test_the_drawing_shows_every_way_a_dialogue_can_go(tmp_path: Path) -> 
         "critique": {"patient", "respond", "finalise"},
         "finalise": {"__end__"},
     }
+
+
+async def test_an_endpoint_that_fails_every_dialogue_alike_stops_the_run(tmp_path: Path, scripted: Start) -> None:
+    endpoint = scripted(SCRIPT | {"plan": {"$status": 400}})
+    posts = [POST.model_copy(update={"id": f"p{n}"}) for n in range(14)]
+    with pytest.raises(Failure, match="10 dialogues in a row failed"):
+        await grow(tmp_path / "run", served(endpoint.base_url), posts=posts)
+    assert len(endpoint.requests()) == 10
+
+
+async def test_one_answer_that_never_comes_ends_one_dialogue(tmp_path: Path) -> None:
+    with RehearsalProcess(http_faults={"hang": 0.2}, fault_rate=0) as server:
+        posts = [POST.model_copy(update={"id": f"p{n}"}) for n in range(6)]
+        model = served(server.base_url, timeout_s=0.5)
+        grown = await grow(tmp_path / "run", model, posts=posts, open_dialogues=6)
+    assert len(grown) == 6
+    failed = [d for d in grown if d.status is Status.FAILED]
+    assert failed and all("no answer within 0.5 s" in d.reasons[0].detail for d in failed)

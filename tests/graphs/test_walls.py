@@ -138,6 +138,9 @@ class Fork:
     def native(self, role: Role) -> bool:
         return self.caller.native(role)
 
+    def rehearsed(self, dialogue_id: str) -> bool:
+        return self.caller.rehearsed(dialogue_id)
+
 
 @dataclass(frozen=True)
 class Grown:
@@ -278,7 +281,7 @@ async def test_verdicts_reach_therapist_and_critic_of_the_reply_alone(grown: Gro
 
 
 async def test_a_training_row_holds_spoken_words_and_their_traces(grown: Grown) -> None:
-    row = chat_row(grown.dialogue, Library().roles["counsellor"].render("system"))
+    row = chat_row(grown.dialogue, Library().roles["counsellor"])
     messages = row.pop("messages")
     spoken = [canaries(message["content"]) for message in messages]
     assert spoken == [set(), {"client_1"}, {"reply_1"}, {"client_2"}, {"reply_2"}]

@@ -87,6 +87,9 @@ class Recorder:
     def native(self, role: Role) -> bool:
         return False
 
+    def rehearsed(self, dialogue_id: str) -> bool:
+        return False
+
 
 def turns(mode: Mode = "ordinary") -> tuple[Turn, Turn]:
     """Two rounds, the second one not yet answered."""

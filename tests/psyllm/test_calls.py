@@ -91,13 +91,19 @@ async def test_retry_after_is_waited_for(tmp_path: Path) -> None:
     assert time.monotonic() - started >= 1.0, "the rehearsal server asks for one second"
 
 
-async def test_a_fault_that_stays_fails_the_call_and_stores_nothing(tmp_path: Path) -> None:
+async def test_a_fault_that_stays_fails_the_call_which_is_written_down_and_never_reused(tmp_path: Path) -> None:
     with RehearsalProcess(http_faults={"server_error": 1.0}) as server:
         async with calling(tmp_path / "run", model(server.base_url)) as caller:
             with pytest.raises(Failure, match="3 tries") as failure:
                 await caller.ask(STEP, PROMPT, PatientReply)
     assert (failure.value.boundary, failure.value.fatal) == ("endpoint", False)
-    assert stored(tmp_path / "run") == []
+    (call,) = stored(tmp_path / "run")
+    assert (call.parsed, len(call.retries), "3 tries" in call.error) == (None, 3, True)
+    with RehearsalProcess(fault_rate=0) as server:
+        async with calling(tmp_path / "run", model(server.base_url)) as caller:
+            await caller.ask(STEP, PROMPT, PatientReply)
+    (call,) = stored(tmp_path / "run")
+    assert call.parsed, "the answer takes the failed call's place in the dialogue"
 
 
 async def test_a_refused_key_ends_the_run_at_once(tmp_path: Path) -> None:
@@ -250,3 +256,30 @@ async def test_a_key_reaches_the_endpoint_and_nothing_else(
     for file in (tmp_path / "run").iterdir():
         assert b"sk-very-secret" not in file.read_bytes(), file
     assert DATABASE in {file.name for file in (tmp_path / "run").iterdir()}
+
+
+async def test_half_a_character_is_a_malformed_body_and_kills_nothing(tmp_path: Path, scripted: Start) -> None:
+    endpoint = scripted({"patient_turn": [GOOD | {"$reasoning": "cut \ud83d"}, GOOD]})
+    async with calling(tmp_path / "run", model(endpoint.base_url)) as caller:
+        answer, _ = await caller.ask(STEP, PROMPT, PatientReply)
+        assert answer.sentences
+    (call,) = stored(tmp_path / "run")
+    assert "malformed" in call.retries[0]
+
+
+async def test_the_rehearsal_backend_is_known_however_it_is_reached(tmp_path: Path) -> None:
+    for _ in range(2):
+        with RehearsalProcess(fault_rate=0) as server:
+            async with calling(tmp_path / "run", model(server.base_url)) as caller:
+                assert not caller.rehearsed("d1")
+                await caller.ask(STEP, PROMPT, PatientReply)
+                assert caller.rehearsed("d1"), "also when the answer comes from the journal"
+
+
+async def test_a_replay_is_a_new_call(tmp_path: Path, scripted: Start) -> None:
+    endpoint = scripted({"patient_turn": GOOD})
+    async with calling(tmp_path / "run", model(endpoint.base_url)) as caller:
+        await caller.ask(STEP, PROMPT, PatientReply)
+        replay = Caller(caller.journal, caller.endpoints, seed=7, sample=1)
+        await replay.ask(STEP, PROMPT, PatientReply)
+    assert len(endpoint.requests()) == 2

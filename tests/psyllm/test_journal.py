@@ -150,9 +150,20 @@ def test_a_write_that_fails_is_reported_once_and_what_was_committed_stays(tmp_pa
     with closing(sqlite3.connect(tmp_path / "run" / DATABASE)) as db:
         db.execute("ALTER TABLE calls RENAME TO gone")
     journal.record(make_call(b"b" * 32), 1)
-    journal.flush()
+    with pytest.raises(Failure, match="no such table"):
+        journal.flush()
     journal.record(make_call(b"c" * 32), 2)
     journal.close()
     assert [failure.boundary for failure in failures] == ["store"]
     with closing(sqlite3.connect(tmp_path / "run" / DATABASE)) as db:
         assert db.execute("SELECT key FROM gone").fetchall() == [(b"a" * 32,)]
+
+
+def test_whatever_breaks_the_writer_is_reported(tmp_path: Path) -> None:
+    failures: list[Failure] = []
+    journal = Journal.open(tmp_path / "run", FACTS, "0", failures.append)
+    journal.record(make_call(b"a" * 32, reply="half a character \ud83d"), 0)
+    with pytest.raises(Failure):
+        journal.flush()
+    journal.close()
+    assert len(failures) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from psyllm.errors import UsageError
 from psyllm.records import ROLES
@@ -121,3 +122,8 @@ def test_an_unknown_profile_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="'gpt'") as error:
         Settings().cast("gpt")
     assert error.value.hint == "known: embedded, rehearsal"
+
+
+def test_sampling_cannot_say_what_psyllm_says_itself() -> None:
+    with pytest.raises(ValidationError, match="seed is set by psyllm"):
+        ModelSettings(base_url="http://127.0.0.1:1/v1", model="m", sampling={"seed": 5})
