@@ -109,7 +109,7 @@ async def plan(cast: Cast, step: Step, post: Post, candidates: Sequence[Modality
         ),
         refs=(role.ref,),
     )
-    answer, _ = await cast.asker.ask(step, prompt, plan_schema(tuple(sorted(ids)), rules.min_rounds, rules.max_rounds))
+    answer, _ = await cast.asker.ask(step, prompt, plan_schema(ids, rules.min_rounds, rules.max_rounds))
     return answer
 
 

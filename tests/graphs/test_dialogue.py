@@ -15,6 +15,7 @@ from agents.cast import Asker
 from corpus.posts import read_posts
 from graphs.dialogue import build_graph, dialogue_id
 from graphs.grow import Grower
+from prompts.library import Library
 from psyllm.errors import Failure
 from psyllm.messages import Prompt, Step
 from psyllm.reasons import meaning
@@ -391,3 +392,12 @@ async def test_one_answer_that_never_comes_ends_one_dialogue(tmp_path: Path) -> 
     assert len(grown) == 6
     failed = [d for d in grown if d.status is Status.FAILED]
     assert failed and all("no answer within 0.5 s" in d.reasons[0].detail for d in failed)
+
+
+async def test_a_corpus_covers_the_modalities_on_offer(tmp_path: Path) -> None:
+    posts = [POST.model_copy(update={"id": f"p{n}"}) for n in range(30)]
+    with RehearsalProcess(fault_rate=0) as server:
+        rules = Rules(min_rounds=1, max_rounds=1)
+        grown = await grow(tmp_path / "run", served(server.base_url), rules, posts, open_dialogues=16)
+    chosen = {d.plan.modality.chosen for d in grown if d.plan}
+    assert chosen == set(Library().modalities)
