@@ -46,10 +46,11 @@ test: .venv/dev ## set up everything and run the tests (under 15 minutes on 2 co
 slow: .venv/dev ## run the slow tests too
 	$(BIN)/python -m pytest -m 'slow and not gpu'
 
-check: .venv/dev ## lint, formatting, types
+check: .venv/dev ## lint, formatting, types, clinical data
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/psyllm clinical lint
 
 bench: .venv/dev ## measure the cost of a call against a bare client, in one run
 	$(BIN)/python bench/calls.py

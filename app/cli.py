@@ -30,6 +30,9 @@ trace = typer.Typer(
 )
 app.add_typer(trace, name="trace")
 
+clinical = typer.Typer(help="Look at the clinical knowledge, check it, and judge cases by it.", no_args_is_help=True)
+app.add_typer(clinical, name="clinical")
+
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="Settings file; default: psyllm.toml here.", show_default=False)
@@ -145,6 +148,52 @@ def trace_show(
     from app.show import show_command
 
     show_command(run, dialogue, step)
+
+
+ClinicalFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder", metavar="DIR", help="Folder of clinical data; default: the shipped one.", show_default=False
+    ),
+]
+
+
+@clinical.command("lint", epilog=_example("psyllm clinical lint"))
+def clinical_lint(folder: ClinicalFolder = None) -> None:
+    """Check every rule, fact, redirect, code and technique class; all problems in one pass, exit 1 on any."""
+    from app.clinical import lint_command
+
+    lint_command(folder)
+
+
+@clinical.command("ls", epilog=_example("psyllm clinical ls"))
+def clinical_ls(folder: ClinicalFolder = None) -> None:
+    """List disorders, factors, risk domains and crisis contacts, with what has been verified."""
+    from app.clinical import ls_command
+
+    ls_command(folder)
+
+
+@clinical.command("show", epilog=_example("psyllm clinical show mdd"))
+def clinical_show(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A disorder, a factor or a risk domain.")],
+    folder: ClinicalFolder = None,
+) -> None:
+    """Show one disorder, factor or risk domain: what a model is sent, rules and codes."""
+    from app.clinical import show_command
+
+    show_command(name, folder)
+
+
+@clinical.command("check", epilog=_example("psyllm clinical check cases.yaml"))
+def clinical_check(
+    cases: Annotated[Path, typer.Argument(metavar="CASES.yaml", help="Cases with a gold answer.")],
+    folder: ClinicalFolder = None,
+) -> None:
+    """Judge cases by code alone, then compare with their gold; exit 1 on any wrong verdict or code."""
+    from app.clinical import check_command
+
+    check_command(cases, folder)
 
 
 def main() -> NoReturn:

@@ -1,27 +1,13 @@
-"""Whether a sentence grounds a length of time: "for about two months" grounds 60 days, not 600."""
+"""Whether a sentence grounds a number: "for about two months" grounds 60 days, not 600. Words: durations.yaml."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
 
-_DAYS = {"hour": 1 / 24, "day": 1.0, "night": 1.0, "week": 7.0, "fortnight": 14.0, "month": 30.0, "year": 365.0}
-_ONE_TO_TWENTY = """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen twenty"""
-_NUMBERS = {word: n for n, word in enumerate(_ONE_TO_TWENTY.split(), start=1)} | {
-    "half": 0.5,
-    "a": 1,
-    "an": 1,
-    "couple": 2,
-    "few": 3,
-    "several": 3,
-    "dozen": 12,
-    "thirty": 30,
-    "forty": 40,
-}
-_SPAN = re.compile(
-    rf"\b(?P<n>\d+(?:\.\d+)?|{'|'.join(_NUMBERS)})(?: or \w+)?(?: of| an?| more| whole| full| good| long)*"
-    rf"[ -](?P<unit>{'|'.join(_DAYS)})s?\b"
-)
+from clinical.schema import Durations
+
 _UPCOMING = re.compile(
     r"(?:'s|\b(?:is|are|due|starts?|until|till)) (?:in|within) (?:[\w]+ ){1,3}(?:day|week|month|year)s?\b"
 )
@@ -31,21 +17,66 @@ _TIME = re.compile(
     r"|january|february|march|april|may|june|july|august|september|october|november|december|new year"
     r"|monday|tuesday|wednesday|thursday|friday|saturday|sunday|birthday)\b"
 )
-FACTOR = 2.0
-"""How far a value may lie from the span that the sentence names: "two months, bit more" may be 75 days."""
+_ONE_DAY = re.compile(r"(?<!since )(?<!since last )\b(?:yesterday|today|tonight|last night)\b")
+_RATE = re.compile(r"\b[\w-]+ (?:days?|nights?|times?|hours?) (?:a|per|each|every) (?:day|night|week|month|year)\b")
+_BEGAN = re.compile(
+    r"\b(?:start\w*|beg[aiu]n\w*|since|came (?:on|back)|set in|kicked in|noticed|first|been|hit me|ever after)\b"
+)
 
 
-def ungrounded(value: float, unit: str, text: str) -> str:
-    """Why a normalised sentence does not ground `value`, in `unit` (days or months); empty when it does."""
-    text = _UPCOMING.sub(" ", text)
-    if not _TIME.search(text):
-        return "the sentence holds no duration"
-    days = value * _DAYS[unit.removesuffix("s")]
-    spans = [_number(found["n"]) * _DAYS[found["unit"]] for found in _SPAN.finditer(text)]
-    if spans and not any(span / FACTOR <= days <= max(span, 1.0) * FACTOR for span in spans):
-        return f"the sentence speaks of about {spans[0]:g} days, not {days:g}"
-    return ""
+@dataclass(frozen=True)
+class Clock:
+    """Reads lengths of time in a normalised sentence."""
 
+    table: Durations
 
-def _number(word: str) -> float:
-    return _NUMBERS[word] if word in _NUMBERS else float(word)
+    def ungrounded(self, value: float, unit: str, text: str, *, ongoing: bool = False, loose: bool = False) -> str:
+        """Why a sentence does not ground `value`, in `unit`; empty when it does.
+
+        `ongoing`: it is how long something has lasted, so "two weeks ago" must date its beginning, not an event.
+        `loose`: any shorter time is grounded too.
+        """
+        if unit not in ("days", "months", "years"):
+            return "" if self._number_said.search(text) else "the sentence holds no number"
+        text = _UPCOMING.sub(" ", text)
+        timeless = text
+        for vague in self.table.none:
+            timeless = vague.sub(" ", timeless)
+        if not _TIME.search(timeless) and not self._number_said.search(timeless):
+            return "the sentence holds no duration"
+        if ongoing and not _TIME.search(_ONE_DAY.sub(" ", timeless)):
+            return "the sentence names a day, not a duration"
+        days = value * self.table.units[unit.removesuffix("s")]
+        text = _RATE.sub(" ", text)
+        spans = list(self._span.finditer(text))
+        if ongoing and spans and not _BEGAN.search(text) and all(text[s.end() :].startswith(" ago") for s in spans):
+            return f"{spans[0][0]!r} ago dates something that happened"
+        ranges = [self._range(found) for found in spans]
+        for phrase in self.table.phrases:
+            if phrase.words.search(text):
+                ranges.append((phrase.days / self.table.factor, phrase.most or phrase.days * self.table.factor))
+        if ranges and value and not any((loose or low <= days) and days <= high for low, high in ranges):
+            return f"the sentence speaks of about {ranges[0][0] * self.table.factor:g} days, not {days:g}"
+        return ""
+
+    def _range(self, found: re.Match[str]) -> tuple[float, float]:
+        word = found["n"]
+        number = self.table.numbers[word] if word in self.table.numbers else float(word)
+        days = number * self.table.units[found["unit"]]
+        return days / self.table.factor, max(days, 1.0) * self.table.factor
+
+    @cached_property
+    def _span(self) -> re.Pattern[str]:
+        return re.compile(
+            rf"\b(?P<n>\d+(?:\.\d+)?|{'|'.join(self.table.numbers)})(?: or \w+)?"
+            r"(?: of| an?| more| whole| full| good| long| solid| straight)*"
+            rf"[ -](?P<unit>{'|'.join(self.table.units)})s?\b"
+        )
+
+    @cached_property
+    def _number_said(self) -> re.Pattern[str]:
+        vague = ("a", "an", "few", "several", "hundred")
+        words = [word for word in self.table.numbers if word not in vague]
+        return re.compile(
+            rf"\d|\b(?:{'|'.join(words)}|once|twice|every (?:day|night)|daily|nightly|\w+ties|child\w*|kid)\b"
+        )

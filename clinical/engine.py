@@ -1,16 +1,18 @@
 """The verdict on one disorder in one system, from accepted evidence and facts alone.
 
 Order: an exclusion that holds contradicts; false symptoms or context contradict; symptoms not yet reached are
-insufficient; an unknown context or must-ask exclusion, or a downgrade, is provisional; otherwise met.
+insufficient; an unknown context or must-ask exclusion, or a downgrade, is provisional; otherwise met. `settle` then
+keeps one of two that exclude each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from clinical import coding
 from clinical.logic import Compare, Count, Leaf, Not, Rule, Truth, Value, evaluate, leaves
-from clinical.schema import Block, Disorder, Exclusion, FactSpec
+from clinical.schema import Block, Disorder, Exclusion, Exclusive, FactSpec
 from psyllm.records import Evidence, Fact, Finding, System, Verdict
 
 MAX_QUESTIONS = 4
@@ -30,6 +32,35 @@ class Known:
         return evaluate(rule, self.held, self.facts)
 
 
+@dataclass(frozen=True)
+class Ruling:
+    """A finding, where a contradicted one points to, and what was known."""
+
+    finding: Finding
+    redirect: str
+    known: Known
+    block: Block
+
+    @property
+    def open(self) -> bool:
+        """Whether it is met or provisional."""
+        return self.finding.verdict in ("met", "provisional")
+
+    def code_status(self, code: str, others: Iterable[str]) -> coding.Status:
+        """How a proposed code stands to this ruling."""
+        more = self.block.more_when
+        return coding.status(
+            code,
+            self.finding.system,
+            self.block,
+            _courses(self.block, self.known),
+            _levels(self.block, self.known),
+            self.known.truth(more) if more is not None else None,
+            self.finding.verdict,
+            others,
+        )
+
+
 def known(
     disorder: Disorder, evidence: Sequence[Evidence], facts: Sequence[Fact], specs: Mapping[str, FactSpec]
 ) -> Known:
@@ -46,22 +77,52 @@ def known(
     )
 
 
-def judge(disorder: Disorder, system: System, block: Block, now: Known) -> Finding:
-    """The finding on one disorder in one system."""
+def judge(disorder: Disorder, system: System, block: Block, now: Known) -> Ruling:
+    """The ruling on one disorder in one system."""
     verdict, excluded = _verdict(block, now)
     gaps = () if verdict in ("met", "contradicted") else tuple(_questions(disorder, block, now))
     order = [criterion.id for criterion in disorder.criteria if criterion.sys in (None, system)]
-    return Finding(
+    codes = coding.given(block, _courses(block, now), _levels(block, now))
+    finding = Finding(
         disorder=disorder.id,
         name=block.name,
         system=system,
         verdict=verdict,
-        codes=block.codes if verdict in ("met", "provisional") else (),
+        codes=codes if verdict in ("met", "provisional") else (),
         held=tuple(c for c in order if now.held.get(c) is True),
         denied=tuple(c for c in order if now.held.get(c) is False),
         why="; ".join(_why(block, verdict, now, excluded)),
         questions=gaps[:MAX_QUESTIONS],
     )
+    return Ruling(finding, excluded.redirect if excluded else "", now, block)
+
+
+def settle(rulings: Sequence[Ruling], pairs: Iterable[Exclusive]) -> tuple[Ruling, ...]:
+    """Of two open rulings that exclude each other in a system, the one that the first fitting rule keeps."""
+    found = {(r.finding.disorder, r.finding.system): r for r in rulings}
+    for pair in pairs:
+        for system in pair.systems:
+            a, b = found.get((pair.a, system)), found.get((pair.b, system))
+            if a is None or b is None or not (a.open and b.open):
+                continue
+            kept, gone = (a, b) if pair.keep == pair.a else (b, a)
+            if pair.when is None or kept.known.truth(pair.when):
+                found[gone.finding.disorder, system] = _given_way(gone, kept)
+    return tuple(found.values())
+
+
+def _given_way(gone: Ruling, kept: Ruling) -> Ruling:
+    why = f"{gone.finding.why}; gives way to {kept.finding.name} ({kept.finding.verdict})"
+    changed = {"verdict": "contradicted", "codes": (), "questions": (), "why": why}
+    return replace(gone, finding=gone.finding.model_copy(update=changed), redirect=kept.finding.disorder)
+
+
+def _courses(block: Block, now: Known) -> tuple[Truth, ...]:
+    return tuple(None if course.when is None else now.truth(course.when) for course in block.courses)
+
+
+def _levels(block: Block, now: Known) -> tuple[Truth, ...]:
+    return tuple(now.truth(rule) for rule in block.levels.values())
 
 
 def _verdict(block: Block, now: Known) -> tuple[Verdict, Exclusion | None]:

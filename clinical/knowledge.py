@@ -11,14 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-
-from clinical import engine, gates, risk
+from clinical import coding, cues, engine, files, gates, risk
+from clinical.durations import Clock
 from clinical.logic import Compare, Leaf
-from clinical.schema import SYSTEMS, Block, ContactTable, Disorder, FactSpec, RiskTable
+from clinical.schema import SYSTEMS, Block, ContactTable, Disorder, Durations, Factor, FactSpec, Relations, RiskTable
 from psyllm.errors import UsageError
 from psyllm.records import Dropped, Evidence, Fact, Finding, Mode, Risk, System, Turn
 
@@ -33,25 +30,25 @@ class Knowledge:
     systems: tuple[System, ...]
     disorders: Mapping[str, Disorder]
     facts: Mapping[str, FactSpec]
+    factors: Mapping[str, Factor]
+    relations: Relations
+    durations: Durations
     risk_table: RiskTable
     contact_table: ContactTable
 
     @classmethod
     def load(cls, systems: Sequence[System] = SYSTEMS, folder: Path | None = None) -> Knowledge:
-        """Read criteria/*.yaml, facts.yaml, risk.yaml and contacts.yaml of a folder (default: the shipped one).
+        """Read criteria/*.yaml and the other files of a folder (default: the shipped one).
 
-        Raises UsageError naming the file and the value.
+        Raises UsageError with every problem: file, line and value.
         """
         if not systems or not set(systems) <= set(SYSTEMS):
             raise UsageError(f"unknown systems {list(systems)!r}", hint=f"choose from: {', '.join(SYSTEMS)}")
         folder = folder or SHIPPED
-        facts = _read(folder / "facts.yaml", TypeAdapter(dict[str, FactSpec]))
-        disorders = {}
-        for path in sorted((folder / "criteria").glob("*.yaml")):
-            disorder = _read(path, TypeAdapter(Disorder))
-            _check(path, disorder, facts)
-            if set(systems) & set(disorder.blocks()):
-                disorders[disorder.id] = disorder
+        tables, problems = files.read(folder)
+        if problems or not (tables.relations and tables.durations and tables.risk and tables.contacts):
+            raise UsageError("\n".join(map(str, problems)), hint="the formats are in clinical/README.md")
+        disorders = {name: d for name, d in tables.disorders.items() if set(systems) & set(d.blocks())}
         if not disorders:
             raise UsageError(
                 f"{folder / 'criteria'}: no disorder for {', '.join(systems)}", hint="see clinical/README.md"
@@ -59,9 +56,12 @@ class Knowledge:
         return cls(
             systems=tuple(system for system in SYSTEMS if system in systems),
             disorders=disorders,
-            facts=facts,
-            risk_table=_read(folder / "risk.yaml", TypeAdapter(RiskTable)),
-            contact_table=_read(folder / "contacts.yaml", TypeAdapter(ContactTable)),
+            facts=tables.facts,
+            factors=tables.factors,
+            relations=tables.relations,
+            durations=tables.durations,
+            risk_table=tables.risk,
+            contact_table=tables.contacts,
         )
 
     @cached_property
@@ -71,55 +71,125 @@ class Knowledge:
     @cached_property
     def criterion_ids(self) -> tuple[str, ...]:
         """Those that a rule of the loaded systems names, as mdd.A1."""
-        return tuple(f"{name}.{c}" for name, offer in self._offers.items() for c in offer.criteria)
+        return self.criterion_ids_of(self.disorder_ids)
 
     @cached_property
     def fact_names(self) -> tuple[str, ...]:
         """Those that a rule of the loaded systems names."""
-        return tuple(name for name in self.facts if any(name in offer.facts for offer in self._offers.values()))
+        return self.fact_names_of(self.disorder_ids)
 
     @cached_property
     def risk_domains(self) -> tuple[str, ...]:
         return tuple(self.risk_table.domains)
 
-    def describe(self) -> str:
-        """The criteria, the facts and the risk ladders as a prompt block. The same text in every call."""
-        lines = ["<criteria>"]
-        for name, offer in self._offers.items():
-            names = [f"{block.name} ({SYSTEM_NAMES[system]})" for system, block in self._blocks(offer.disorder).items()]
-            lines.append(f"{name}: {'; '.join(names)}")
-            for criterion in offer.criteria.values():
-                only = f" ({SYSTEM_NAMES[criterion.sys]} only)" if criterion.sys and len(self.systems) > 1 else ""
-                lines.append(f"{name}.{criterion.id} {criterion.t}{only}")
-            lines += [f"facts: {', '.join(offer.facts)}; a duration is that of the {offer.disorder.scope}", ""]
-        lines.append("facts:")
-        for name in self.fact_names:
-            spec = self.facts[name]
-            lines.append(f"{name} ({'true/false' if spec.type == 'bool' else spec.unit or 'number'}): {spec.meaning}")
-        lines += ["</criteria>", "<risk_levels>"]
+    def criterion_ids_of(self, disorders: Sequence[str]) -> tuple[str, ...]:
+        """The criteria of some disorders, as mdd.A1, in the order given."""
+        return tuple(f"{name}.{c}" for name in disorders for c in self._offers[name].criteria)
+
+    def fact_names_of(self, disorders: Sequence[str]) -> tuple[str, ...]:
+        """The facts that the rules of some disorders ask for, in the order of facts.yaml."""
+        return tuple(name for name in self.facts if any(name in self._offers[each].facts for each in disorders))
+
+    def describe(self, disorders: Sequence[str]) -> str:
+        """The criteria and facts of some disorders as a prompt block.
+
+        The text of a disorder never changes, and the block of a longer list starts with that of a shorter one (but
+        for its closing tag): servers cache the prefix.
+        """
+        lines = ["<criteria>", "Facts of many disorders:", *map(self._fact_line, self._common_facts), ""]
+        for name in disorders:
+            lines += [*self._lines(name), ""]
+        return "\n".join([*lines[:-1], "</criteria>"])
+
+    def risk_guide(self) -> str:
+        """The ladders of every risk domain as a prompt block, always the same."""
+        lines = ["<risk_levels>"]
         for name, domain in self.risk_table.domains.items():
             lines += [f"{name} {rung.level}: {rung.name} ({'; '.join(rung.cues)})" for rung in domain.levels]
         return "\n".join([*lines, "</risk_levels>"])
 
+    def shortlist(self, turns: Sequence[Turn]) -> tuple[str, ...]:
+        """The disorders whose criteria are worth sending, at most six; it only grows from turn to turn."""
+        return cues.shortlist(self.disorders, self.systems, turns)
+
+    def heard_factors(self, turns: Sequence[Turn], findings: Sequence[Finding]) -> tuple[str, ...]:
+        """Factors that the client's words or a raised risk suggest; no_diagnosis when no verdict is open."""
+        return cues.factors(self.factors, turns, findings)
+
+    def _lines(self, name: str) -> list[str]:
+        offer = self._offers[name]
+        names = [f"{block.name} ({SYSTEM_NAMES[system]})" for system, block in self._blocks(offer.disorder).items()]
+        lines = [f"{name}: {'; '.join(names)}"]
+        for criterion in offer.criteria.values():
+            only = f" ({SYSTEM_NAMES[criterion.sys]} only)" if criterion.sys and len(self.systems) > 1 else ""
+            lines.append(f"{name}.{criterion.id} {criterion.t}{only}")
+        common = [fact for fact in offer.facts if fact in self._common_facts]
+        lines.append(
+            f"facts: {', '.join(common) or 'none of the above'}; a duration is that of the {offer.disorder.scope}"
+        )
+        return lines + [self._fact_line(fact) for fact in offer.facts if fact not in common]
+
+    def _fact_line(self, name: str) -> str:
+        spec = self.facts[name]
+        return f"{name} ({'true/false' if spec.type == 'bool' else spec.unit or 'number'}): {spec.meaning}"
+
+    @cached_property
+    def _common_facts(self) -> tuple[str, ...]:
+        """Facts that a quarter of the disorders ask for."""
+        asked = {name: sum(name in offer.facts for offer in self._offers.values()) for name in self.facts}
+        return tuple(name for name, n in asked.items() if n * 4 >= len(self._offers))
+
     def gate(
-        self, claims: Sequence[Evidence | Fact], turns: Sequence[Turn]
+        self, claims: Sequence[Evidence | Fact], turns: Sequence[Turn], quotes: Sequence[str] = ()
     ) -> tuple[tuple[Evidence, ...], tuple[Fact, ...], tuple[Dropped, ...]]:
-        """New claims against all turns so far, the last one new -> accepted evidence, accepted facts, refused."""
-        return gates.sift(claims, turns, self._offers)
+        """New claims against all turns so far, the last one new -> accepted evidence, accepted facts, refused.
+
+        `quotes`, where they are known, are the words of each claim's sentence that it rests on.
+        """
+        return gates.sift(claims, turns, self._offers, Clock(self.durations), quotes)
 
     def assess(self, evidence: Sequence[Evidence], facts: Sequence[Fact]) -> tuple[Finding, ...]:
         """A finding per system for each disorder that accepted evidence or a fact names. The order does not matter."""
-        named = {e.disorder for e in evidence} | {name for fact in facts for name in fact.disorders}
-        return tuple(
+        return tuple(ruling.finding for ruling in self.rule(evidence, facts))
+
+    def rule(
+        self, evidence: Sequence[Evidence], facts: Sequence[Fact], also: Sequence[str] = ()
+    ) -> tuple[engine.Ruling, ...]:
+        """As `assess`, with where each points to and what its codes rest on; `also` names disorders judged anyway."""
+        named = {e.disorder for e in evidence} | {name for fact in facts for name in fact.disorders} | set(also)
+        rulings = [
             engine.judge(disorder, system, block, engine.known(disorder, evidence, facts, self.facts))
             for disorder in self.disorders.values()
             if disorder.id in named
             for system, block in self._blocks(disorder).items()
-        )
+        ]
+        return engine.settle(rulings, self.relations.mutually_exclusive)
+
+    def code_status(self, code: str, system: System, disorder: str, ruling: engine.Ruling | None) -> coding.Status:
+        """How a proposed code stands to a ruling; without one, to a disorder that the system does not know."""
+        nearest = self.disorders[disorder].nearest_icd10cm
+        if ruling is not None:
+            return ruling.code_status(code, self.codes(system))
+        if system == "dsm5tr" and code.strip().upper() in nearest:
+            return "valid"
+        return coding.status(code, system, None, (), (), None, None, self.codes(system))
+
+    def codes(self, system: System) -> tuple[str, ...]:
+        """Every code of a system that the files list, of disorders and factors."""
+        found = [
+            code
+            for disorder in self.disorders.values()
+            for each, block in disorder.blocks().items()
+            if each == system
+            for code in (*block.codes, *block.more_codes)
+        ]
+        listed = [factor.icd10cm if system == "dsm5tr" else factor.icd11 for factor in self.factors.values()]
+        return (*found, *(code for codes in listed for code in codes))
 
     def grade(self, proposed: Sequence[Risk], turns: Sequence[Turn]) -> tuple[Risk, ...]:
-        """One risk a domain: the highest of screen, proposal and what earlier turns reached."""
-        return tuple(risk.grade(name, domain, proposed, turns) for name, domain in self.risk_table.domains.items())
+        """Suicide, and each further domain above level 0: the highest of screen, proposal and what was reached."""
+        graded = (risk.grade(name, domain, proposed, turns) for name, domain in self.risk_table.domains.items())
+        return tuple(found for found in graded if found.level > 0 or found.domain == "suicide")
 
     def mode(self, risks: Sequence[Risk]) -> Mode:
         """The most urgent mode."""
@@ -166,43 +236,3 @@ class Knowledge:
                 {name: spec for name, spec in self.facts.items() if name in facts},
             )
         return offers
-
-
-_Loaded = TypeVar("_Loaded")
-
-
-def _read(path: Path, kind: TypeAdapter[_Loaded]) -> _Loaded:
-    try:
-        return kind.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(
-            f"{path}: {error.strerror}",
-            hint="a folder of clinical data holds criteria/, facts.yaml, risk.yaml and contacts.yaml",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
-    except yaml.YAMLError as error:
-        told = " ".join(str(error).split())
-        raise UsageError(f"{path}: not YAML: {told}", hint="quote texts that hold a colon or a quote") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        got = f", not {first['input']!r}" if isinstance(first["input"], str | int | float) else ""
-        said = first["msg"].removeprefix("Value error, ")
-        raise UsageError(
-            ": ".join(filter(None, (str(path), where, said + got))), hint="the format is in clinical/README.md"
-        ) from error
-
-
-def _check(path: Path, disorder: Disorder, facts: Mapping[str, FactSpec]) -> None:
-    if disorder.id != path.stem:
-        raise UsageError(f"{path}: id {disorder.id!r} is not the file's name", hint=f"write id: {path.stem}")
-    for system, block in disorder.blocks().items():
-        for leaf in block.leaves():
-            if isinstance(leaf, Compare) and leaf.fact not in facts:
-                raise UsageError(f"{path}: {system} asks for the fact {leaf.fact!r}", hint="add it to facts.yaml")
-            if isinstance(leaf, Compare) and (leaf.op == "is") != (facts[leaf.fact].type == "bool"):
-                raise UsageError(
-                    f"{path}: {system} tests {leaf.fact!r} with {leaf.op!r}, but it is a {facts[leaf.fact].type}",
-                    hint="use is for bool facts, ge, gt, le or lt for numbers",
-                )

@@ -135,6 +135,10 @@ def _test(fact: str, test: dict[object, object]) -> Compare:
             not rest and grey < value
         ):
             return Compare(fact, "ge", value, grey)
+        case {"gt": int() | float() as value, "grey_from": int() | float() as grey, **rest} if (
+            not rest and grey <= value
+        ):
+            return Compare(fact, "gt", value, grey)
         case {"le": int() | float() as value, "grey_to": int() | float() as grey, **rest} if not rest and grey > value:
             return Compare(fact, "le", value, grey)
     if len(test) == 1:
@@ -151,5 +155,25 @@ def _compare(test: Compare, value: Value | None) -> Truth:
         return value == test.value
     if _COMPARE[test.op](value, test.value):
         return True
-    close = test.grey is not None and (value >= test.grey if test.op == "ge" else value <= test.grey)
+    close = test.grey is not None and (value >= test.grey if test.op in ("ge", "gt") else value <= test.grey)
     return None if close else False
+
+
+def written(rule: Rule) -> str:
+    """A rule in words, for reading: "at least 5 of (A1, A2, ...) and duration_days >= 14"."""
+    match rule:
+        case Leaf(id):
+            return id
+        case Compare(fact, op, value):
+            sign = {"is": "=", "ge": ">=", "gt": ">", "le": "<=", "lt": "<"}[op]
+            shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+            return f"{fact} {sign} {shown}" + (f" (open from {rule.grey:g})" if rule.grey is not None else "")
+        case Not(of):
+            return f"not ({written(of)})"
+        case Count(n, of):
+            parts = [written(part) for part in of]
+            if len(parts) == 1:
+                return parts[0]
+            if rule.needs_all:
+                return " and ".join(f"({p})" if " or " in p else p for p in parts)
+            return " or ".join(parts) if n == 1 else f"at least {n} of ({', '.join(parts)})"

@@ -25,8 +25,18 @@ from tests.app.conftest import EIGHT, Desk, Done, until
 from tests.conftest import EXAMPLES
 
 FOUR = (*EIGHT[:-1], "4")
-HELP = ["", "grow", "status", "export", "doctor", "trace", "trace show"]
-GROUPS = ("", "trace")
+HELP = [
+    "",
+    "grow",
+    "status",
+    "export",
+    "doctor",
+    "trace",
+    "trace show",
+    "clinical",
+    *(f"clinical {c}" for c in ("lint", "ls", "show", "check")),
+]
+GROUPS = ("", "trace", "clinical")
 LOADED = """
 import sys
 from app.cli import main

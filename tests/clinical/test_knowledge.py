@@ -12,24 +12,41 @@ from psyllm.errors import UsageError
 from psyllm.records import Evidence, Fact
 
 SHIPPED = Path(clinical.__file__).parent
+TABLES = ("facts.yaml", "factors.yaml", "relations.yaml", "durations.yaml", "risk.yaml", "contacts.yaml")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     shutil.copytree(SHIPPED / "criteria", tmp_path / "criteria")
-    for name in ("facts.yaml", "risk.yaml", "contacts.yaml"):
+    for name in TABLES:
         shutil.copy(SHIPPED / name, tmp_path / name)
     return tmp_path
 
 
 def test_the_block_for_the_diagnostician_names_all_that_may_be_claimed(knowledge: Knowledge) -> None:
-    block = knowledge.describe()
-    assert knowledge.disorder_ids == ("aud", "gad", "mdd", "ptsd")
+    block = knowledge.describe(knowledge.disorder_ids)
+    assert len(knowledge.disorder_ids) == 25
     assert "\nmdd.A1 low, empty or tearful" in block
     assert all(f"\n{criterion} " in block for criterion in knowledge.criterion_ids)
     assert all(f"\n{name} (" in block for name in knowledge.fact_names)
-    assert "suicide 3: thoughts with a method" in block
-    assert block == Knowledge.load().describe()
+    assert block == Knowledge.load().describe(knowledge.disorder_ids)
+
+
+def test_a_longer_list_keeps_the_text_of_the_shorter_one(knowledge: Knowledge) -> None:
+    shorter, longer = knowledge.describe(["gad", "mdd"]), knowledge.describe(["gad", "mdd", "aud"])
+    assert longer.startswith(shorter.removesuffix("</criteria>"))
+    assert "aud." not in shorter
+    assert shorter.index("gad.A1") < shorter.index("mdd.A1")
+    assert set(knowledge.criterion_ids_of(["aud"])) == {f"aud.A{n}" for n in (1, 2, 3, 5, 6, 7, 9, 10, 11, 4, 8)}
+    assert "near_daily_use" in knowledge.fact_names_of(["aud"])
+    assert "near_daily_use" not in knowledge.fact_names_of(["mdd", "gad"])
+
+
+def test_the_risk_guide_holds_every_ladder(knowledge: Knowledge) -> None:
+    guide = knowledge.risk_guide()
+    assert "suicide 3: thoughts with a method" in guide
+    for name, domain in knowledge.risk_table.domains.items():
+        assert all(f"\n{name} {rung.level}: " in guide for rung in domain.levels)
 
 
 def test_a_system_switched_off_takes_its_criteria_and_findings_with_it() -> None:
@@ -37,17 +54,24 @@ def test_a_system_switched_off_takes_its_criteria_and_findings_with_it() -> None
     assert "mdd.A10" not in dsm.criterion_ids
     assert "mdd.A9" in dsm.criterion_ids
     assert "extra_effort" not in dsm.fact_names
-    assert "ICD-11" not in dsm.describe()
+    assert "cptsd" not in dsm.disorder_ids
+    assert "ICD-11" not in dsm.describe(dsm.disorder_ids)
 
 
-def test_a_deleted_block_is_gone_and_the_rest_works(folder: Path) -> None:
-    path = folder / "criteria" / "mdd.yaml"
-    path.write_text(path.read_text().partition("\ndsm5tr:")[0] + "\nicd11:" + path.read_text().partition("\nicd11:")[2])
-    (folder / "criteria" / "gad.yaml").unlink()
+def test_any_block_and_any_file_may_be_deleted(folder: Path) -> None:
+    for path in sorted((folder / "criteria").glob("*.yaml")):
+        text = path.read_text()
+        path.write_text(re.sub(r"(?ms)^dsm5tr:.*?(?=^icd11:|\Z)", "", text))
     both = Knowledge.load(folder=folder)
-    assert both.disorder_ids == ("aud", "mdd", "ptsd")
-    assert "Major depressive disorder" not in both.describe()
-    assert Knowledge.load(["dsm5tr"], folder).disorder_ids == ("aud", "ptsd")
+    assert len(both.disorder_ids) == 25
+    assert "Major depressive disorder" not in both.describe(both.disorder_ids)
+    with pytest.raises(UsageError, match="no disorder for dsm5tr"):
+        Knowledge.load(["dsm5tr"], folder)
+    for path in sorted((folder / "criteria").glob("*.yaml"))[1:]:
+        kept = path.read_text()
+        path.unlink()
+        assert path.stem not in Knowledge.load(folder=folder).disorder_ids
+        path.write_text(kept)
 
 
 def test_an_exclusion_may_weaken_instead_of_contradict(folder: Path) -> None:
@@ -110,6 +134,7 @@ def test_a_missing_file_or_system_is_named(folder: Path) -> None:
         Knowledge.load(folder=folder)
     with pytest.raises(UsageError, match="icd12"):
         Knowledge.load(["icd12"])  # type: ignore[list-item]
+    shutil.copy(SHIPPED / "risk.yaml", folder / "risk.yaml")
     shutil.rmtree(folder / "criteria")
     with pytest.raises(UsageError, match="no disorder"):
         Knowledge.load(folder=folder)

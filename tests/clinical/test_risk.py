@@ -102,3 +102,49 @@ def test_a_graver_mode_locks_more(knowledge: Knowledge) -> None:
     assert "deep_interpretation" in modes[1]
     assert "exposure" not in modes[1]
     assert {"exposure", "deep_interpretation"} <= modes[2] <= modes[3]
+
+
+@pytest.mark.parametrize(
+    ("domain", "level", "words"),
+    [
+        ("self_harm", 1, "I get the urge to cut myself."),
+        ("self_harm", 2, "I've started cutting again."),
+        ("self_harm", 3, "The cut is too deep and won't stop bleeding."),
+        ("self_harm", 0, "I cut myself shaving."),
+        ("violence_to_others", 1, "I want to punch him."),
+        ("violence_to_others", 2, "I'm going to hurt my ex."),
+        ("violence_to_others", 0, "I could've strangled him lol"),
+        ("violence_to_others", 0, "I'd never hurt anyone."),
+        ("abuse", 1, "I was beaten as a child."),
+        ("abuse", 2, "He hits me when he drinks."),
+        ("abuse", 3, "Last night he choked me."),
+        ("abuse", 0, "My brother beat me at chess."),
+        ("psychosis", 1, "I heard my name and nobody was there."),
+        ("psychosis", 2, "The neighbours are poisoning me."),
+        ("psychosis", 3, "The voices tell me to hurt him."),
+        ("psychosis", 0, "I left a voice message."),
+        ("psychosis", 0, "I don't hear voices."),
+        ("mania", 1, "I hardly need sleep, two hours and I feel amazing."),
+        ("mania", 2, "I haven't slept for four days and I feel invincible."),
+        ("mania", 0, "I've never been high or wired."),
+        ("intoxication_withdrawal", 1, "Been drinking since about four if that matters."),
+        ("intoxication_withdrawal", 2, "I get the shakes when I stop drinking."),
+        ("intoxication_withdrawal", 3, "I had a seizure after I stopped drinking."),
+        ("intoxication_withdrawal", 0, "And no, no shakes or sweats or any of that when I stopped, before you ask."),
+        ("eating_medical", 1, "I make myself sick after dinner."),
+        ("eating_medical", 2, "I make myself sick every day."),
+        ("eating_medical", 3, "I've been throwing up blood."),
+        ("eating_medical", 0, "We binged a series."),
+    ],
+)
+def test_the_screens_of_the_other_domains(knowledge: Knowledge, domain: str, level: int, words: str) -> None:
+    assert screen(words, knowledge.risk_table.domains[domain]) == level
+
+
+def test_a_raised_domain_stands_beside_suicide(knowledge: Knowledge, say: Say) -> None:
+    found = knowledge.grade([], say(["He hits me when he drinks."]))
+    assert [(risk.domain, risk.level) for risk in found] == [("suicide", 0), ("abuse", 2)]
+    assert knowledge.mode(found) == "safety_first"
+    must, must_not = knowledge.protocol(found)
+    assert any("not their fault" in line for line in must)
+    assert any("couples" in line for line in must_not)

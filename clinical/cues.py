@@ -1,0 +1,79 @@
+"""What the client's words point at, before any claim: the shortlist of disorders, and factors that are no disorder.
+
+Cue words are built to miss little. They decide nothing; they choose which criteria a model is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from clinical.schema import Disorder, Factor
+from clinical.sentence import normal
+from psyllm.records import Finding, System, Turn
+
+MOST = 6
+"""Disorders on a shortlist, at most."""
+FIRST, LATER = 4, 2
+"""Disorders that the first and a later turn may add, at most, so that early words do not take every place."""
+
+
+def shortlist(disorders: Mapping[str, Disorder], systems: Sequence[System], turns: Sequence[Turn]) -> tuple[str, ...]:
+    """The disorders that the words so far point at, strongest first within a turn; a later turn only adds.
+
+    Standing evidence and the redirect of an exclusion that a fact made true come first.
+    """
+    listed: list[str] = []
+    heard: dict[str, set[int]] = {name: set() for name in disorders}
+    for number, turn in enumerate(turns):
+        words = [normal(sentence.text) for sentence in turn.client]
+        new = {name: _hits(disorder, words) - heard[name] for name, disorder in disorders.items()}
+        for name, hits in new.items():
+            heard[name] |= hits
+        pointed = [e.disorder for e in turn.evidence] + list(_redirects(disorders, systems, listed, turn))
+        cued = sorted((name for name in disorders if new[name]), key=lambda name: -len(heard[name]))
+        room = FIRST if number == 0 else LATER
+        for name in [*dict.fromkeys(pointed), *cued]:
+            if name in disorders and name not in listed and (room > 0 or name in pointed):
+                listed.append(name)
+                room -= 1
+        if not listed:
+            listed += [name for name, disorder in disorders.items() if disorder.common] or list(disorders)[:1]
+    return tuple(listed[:MOST])
+
+
+def _hits(disorder: Disorder, sentences: Iterable[str]) -> set[int]:
+    return {i for text in sentences for i, cue in enumerate(disorder.cues) if cue.search(text)}
+
+
+def _redirects(
+    disorders: Mapping[str, Disorder], systems: Sequence[System], listed: Sequence[str], turn: Turn
+) -> Iterable[str]:
+    """Where the listed disorders point to by a fact of this turn that makes one of their exclusions true."""
+    true = {fact.name for fact in turn.facts if fact.value is True}
+    for name in listed:
+        for system, block in disorders[name].blocks().items():
+            if system in systems:
+                for exclusion in block.exclusions:
+                    if exclusion.redirect in disorders and getattr(exclusion.when, "fact", "") in true:
+                        yield exclusion.redirect
+
+
+def factors(table: Mapping[str, Factor], turns: Sequence[Turn], findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Factors suggested by words, by a raised risk, or by the lack of any open verdict, in the order of the file."""
+    words = [normal(sentence.text) for turn in turns for sentence in turn.client]
+    raised = {risk.domain for turn in turns for risk in turn.risks if risk.level > 0}
+    found = {name for name, factor in table.items() if _suggested(factor, words)}
+    if raised & {"suicide", "self_harm"}:
+        found.add("suicidality_code")
+    if not any(finding.verdict in ("met", "provisional") for finding in findings):
+        found.add("no_diagnosis")
+    return tuple(name for name in table if name in found)
+
+
+def _suggested(factor: Factor, words: Sequence[str]) -> bool:
+    def heard(patterns: Iterable[object]) -> bool:
+        return any(pattern.search(text) for pattern in patterns for text in words)  # type: ignore[attr-defined]
+
+    if factor.all_of:
+        return all(heard(part) for part in factor.all_of)
+    return heard(factor.cues)
