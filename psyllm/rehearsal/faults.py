@@ -73,6 +73,25 @@ def _evidence_overclaimed(asked: Asked, answer: Answer) -> Answer | None:
     return answer | {"evidence": [*answer["evidence"][:7], claim]}
 
 
+def _wrong_disagreement(asked: Asked, answer: Answer) -> Answer | None:
+    held = [verdict for verdict in answer.get("verdicts", ()) if verdict["holds"]]
+    if not held:
+        return None
+    refused = asked.rng.choice(held)
+    verdict = refused | {"why": "Too vague to count.", "holds": False}
+    return answer | {"verdicts": [verdict if v is refused else v for v in answer["verdicts"]]}
+
+
+def _groundless_lowering(asked: Asked, answer: Answer) -> Answer | None:
+    domains = asked.options("lowered", "domain")
+    if not asked.block("raised") or not domains or not asked.client:
+        return None
+    number = asked.client[-1].lines[-1][0]
+    quote = "I was only kidding about all of that, honestly"
+    lowered = {"domain": domains[0], "sentence": number, "kind": "dark_joke", "quote": quote}
+    return answer | {"lowered": [lowered]}
+
+
 def _in_trace(line: str) -> Callable[[Asked, Answer], Answer]:
     def spoil(asked: Asked, answer: Answer) -> Answer:
         parts = sentences(answer["reasoning"])
@@ -138,4 +157,6 @@ _FAULTS: dict[str, Callable[[Asked, Answer], Answer | None]] = {
     ),
     "invented_contact": lambda _, answer: answer | {"text": f"{answer['text']} Call the Open Line on 0800 555 0199."},
     "missing_contact": _missing_contact,
+    "wrong_disagreement": _wrong_disagreement,
+    "groundless_lowering": _groundless_lowering,
 }

@@ -1,13 +1,17 @@
-"""The critic by rule: accepts nearly all, sends back four in a hundred, rejects one. It checks nothing."""
+"""The critic by rule: of turns it accepts nearly all, sends back four in a hundred, rejects one, and checks nothing; as
+second reader it holds an item when a cue of its criterion is in the sentence."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from psyllm.rehearsal.request import Asked
-from psyllm.rehearsal.words import Voice, data, sentences
+from psyllm.rehearsal.words import Voice, data, hits, pattern, sentences
 
 _REVISED, _REJECTED = 0.04, 0.01
+_ITEM = re.compile(r"^(\d+) \| s(\d+) (?:(?:asserts|denies) (\S+): |tells (\w+) = )", re.MULTILINE)
+_RAISED = re.compile(r"^(\w+): level \d, .*, from (.+)$", re.MULTILINE)
 
 
 def client_critique(asked: Asked) -> dict[str, Any]:
@@ -26,6 +30,39 @@ def reply_critique(asked: Asked) -> dict[str, Any]:
         "markers": rng.sample(markers, min(len(markers), rng.randint(1, 4))),
         "anti": [],
     }
+
+
+def evidence_check(asked: Asked) -> dict[str, Any]:
+    said = dict(line for spoken in asked.client for line in spoken.lines)
+    verdicts = []
+    for number, cited, criterion, fact in _ITEM.findall(asked.block("items")):
+        sentence = said.get(int(cited), "")
+        holds = _cued(criterion, sentence) if criterion else _told(fact, sentence)
+        why = f"It says: {sentence}" if holds else "Nothing in the sentence speaks of it."
+        verdicts.append({"item": int(number), "why": why, "holds": holds})
+    return {"verdicts": verdicts, "lowered": _jokes(asked)}
+
+
+def _cued(criterion: str, sentence: str) -> bool:
+    themes = data("cues")["themes"].values()
+    return any(hits(sentence, theme["cues"]) for theme in themes if criterion in theme["criteria"])
+
+
+def _told(fact: str, sentence: str) -> bool:
+    cues = data("cues")
+    listed = [cues["duration"]] if fact.startswith(("duration", "days_")) else cues["facts"].get(fact, [])
+    return bool(hits(sentence.replace("half a year", "six months"), listed)) if listed else False
+
+
+def _jokes(asked: Asked) -> list[dict[str, Any]]:
+    said = dict(asked.client[-1].lines) if asked.client else {}
+    joke = pattern("|".join(data("cues")["joke"]))
+    return [
+        {"domain": domain, "sentence": number, "kind": "dark_joke", "quote": said[number]}
+        for domain, grounds in _RAISED.findall(asked.block("raised"))
+        for number in map(int, re.findall(r"s(\d+)", grounds))
+        if number in said and joke.search(said[number])
+    ]
 
 
 def _verdict(asked: Asked, text: str) -> dict[str, Any]:

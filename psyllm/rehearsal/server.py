@@ -86,6 +86,8 @@ class Rehearsal:
         self.sightings[key] += 1
         form = (body.get("response_format") or {}).get("json_schema") or {}
         entry = {"key": key, "schema": form.get("name", ""), "sighting": self.sightings[key]}
+        if self.log:
+            entry["messages"] = digest([(m.get("role"), m.get("content")) for m in messages])
         self.note("in", entry, status=None, planted=[])
         fault = self.transport_fault(key, entry["sighting"])
         planted = [fault] if fault else []

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import pytest
 from pydantic import ConfigDict, Field
 
+from agents.critic import evidence_check_schema
 from agents.patient import PatientReply
 from agents.therapist import reply_schema
-from prompts.blocks import findings_block, revise_block, risk_block
+from prompts.blocks import findings_block, items_block, raised_block, revise_block, risk_block
 from psyllm.records import CRISIS_CONTACTS, Finding, Mode, Risk, Sentence, Turn
 from tests.rehearsal.conftest import POSTS, Table, body_of, content
 
@@ -117,6 +118,29 @@ def test_the_trace_gives_each_verdict_in_the_engine_s_word(sound: Table) -> None
         trace = sound.respond("act", [turn], seed=seed).reasoning
         named = next(s for s in re.split(r"(?<=[.;:]) ", trace) if "ajor depressive disorder" in s)
         assert "provisional" in named and "insufficient" in named and "met" not in named.split()
+
+
+def test_the_second_reader_holds_what_a_cue_of_the_criterion_or_fact_shows(sound: Table) -> None:
+    items = [
+        "s1 asserts mdd.A4: sleep",
+        "s1 asserts mdd.A1: low",
+        "s2 tells most_days = yes, of the episode: present",
+        "s2 tells duration_days = 60 days, of the episode: how long",
+    ]
+    said = ("<transcript>", "Client:\n[s1] I was awake till four again.\n[s2] Every night.", "</transcript>")
+    for seed in range(5):
+        answer = sound.ask(evidence_check_schema(4, ()), *said, items_block(items), seed=seed)
+        assert [verdict.item for verdict in answer.verdicts] == [1, 2, 3, 4]
+        assert [verdict.holds for verdict in answer.verdicts] == [True, False, True, False]
+
+
+def test_the_second_reader_lowers_a_joke_alone_and_quotes_it(sound: Table) -> None:
+    lines = ("I'd kill myself over this printer.", "I think about killing myself.")
+    risk = Risk(domain="suicide", level=2, sentences=(1, 2), mode="explore")
+    spoken = ("<transcript>", "Client:\n" + "\n".join(f"[s{n}] {t}" for n, t in enumerate(lines, 1)), "</transcript>")
+    schema = evidence_check_schema(0, ("suicide",))
+    (lowered,) = sound.ask(schema, *spoken, raised_block([(risk, "active thoughts")])).lowered
+    assert (lowered.domain, lowered.sentence, lowered.quote) == ("suicide", 1, lines[0])
 
 
 def test_a_revised_turn_differs_from_its_draft(sound: Table) -> None:

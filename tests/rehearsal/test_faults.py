@@ -13,10 +13,11 @@ import yaml
 from pydantic import ValidationError
 
 import psyllm.rehearsal
+from agents.critic import evidence_check_schema
 from agents.diagnostician import diagnosis_schema
 from agents.patient import PatientReply
 from agents.therapist import reply_schema
-from prompts.blocks import client_block, findings_block, revise_block, risk_block
+from prompts.blocks import client_block, findings_block, items_block, raised_block, revise_block, risk_block
 from psyllm.reasons import reason_codes
 from psyllm.records import ClientProfile, Mode, Risk, RoundPlan, Withheld
 from tests.rehearsal.conftest import POSTS, TECHNIQUES, Table, body_of, content
@@ -71,6 +72,7 @@ def test_every_fault_of_the_list_is_planted_somewhere(seat: Seat, tmp_path: Path
             lambda s: table.plan(" ".join(POSTS[:2]), s),
             lambda s: speak(table, s),
             lambda s: assess(table, s),
+            lambda s: read_again(table, s),
         ):
             try:
                 ask(seed)
@@ -154,5 +156,13 @@ def speak(table: Table, seed: int, *, raw: bool = False) -> None:
         table.ask(PatientReply, block, seed=seed)
 
 
+DANGER = [(Risk(domain="suicide", level=2, sentences=(2,), mode="explore"), "active thoughts")]
+
+
+def read_again(table: Table, seed: int) -> None:
+    items = items_block(["s1 asserts mdd.A4: sleep"])
+    table.ask(evidence_check_schema(1, ("suicide",)), *SPOKEN, items, raised_block(DANGER), seed=seed)
+
+
 def assess(table: Table, seed: int) -> None:
-    table.ask(diagnosis_schema(table.knowledge), *SPOKEN, seed=seed)
+    table.ask(diagnosis_schema(table.knowledge, ("mdd", "gad")), *SPOKEN, seed=seed)

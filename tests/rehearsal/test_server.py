@@ -18,10 +18,11 @@ import pytest
 
 from psyllm.errors import Failure
 from psyllm.rehearsal import RehearsalProcess
+from psyllm.rehearsal.request import digest
 from tests.rehearsal.conftest import Table, content
 
 Seat = Callable[..., Table]
-BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello there. " * 40}]}
+BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello there. " * 40}]}
 
 
 def post(table: Table, **body: Any) -> httpx.Response:
@@ -101,6 +102,7 @@ def test_the_log_tells_arrivals_and_answers(seat: Seat, tmp_path: Path) -> None:
         ("out", 2, 200, []),
     ]
     assert len({line["key"] for line in lines}) == 1 and len(lines[0]["key"]) == 64
+    assert {line["messages"] for line in lines} == {digest([(m["role"], m["content"]) for m in BODY["messages"]])}
 
 
 def test_what_is_not_a_chat_request_is_refused(seat: Seat) -> None:
