@@ -22,7 +22,7 @@ class Asker(Protocol):
     async def ask(self, step: Step, prompt: Prompt, schema: type[Answered]) -> tuple[Answered, str]:
         """The parsed answer, and the model's own reasoning ('' if it gave none).
 
-        Raises Failure('endpoint'), Failure('schema') after two corrections, or Failure('stopped').
+        Raises Failure('endpoint'), Failure('schema') after two corrections, Failure('budget') or Failure('stopped').
         """
         ...
 

@@ -28,6 +28,8 @@ DETAIL = 160
 
 _SAFETY = ("safety_first", "emergency")
 _COPIED_RUN = 12
+_QUOTED = 3
+"""Fewest words of a quote that can be looked up."""
 _LISTS: Mapping[str, list[str]] = yaml.safe_load((Path(__file__).parent / "checks.yaml").read_text(encoding="utf-8"))
 
 
@@ -277,10 +279,15 @@ def _without_quotes(text: str) -> str:
     return _STRAIGHT.sub(" ", _CURLY.sub(" ", text))
 
 
+def verbatim(quote: str, texts: Iterable[str]) -> bool:
+    """Whether the quote's words, three or more, stand in this order in one of the texts."""
+    return len(_words(quote)) >= _QUOTED and any(_run(quote) in _run(text) for text in texts)
+
+
 def _invented_quotes(case: _ReplyCase) -> Iterator[str]:
-    said = [_run(text) for text in (*(turn.client_text for turn in case.turns), *case.earlier)]
+    said = (*(turn.client_text for turn in case.turns), *case.earlier)
     for quote in _quotes(case.reply.reasoning):
-        if len(_words(quote)) >= 3 and not any(_run(quote) in words for words in said):
+        if len(_words(quote)) >= _QUOTED and not verbatim(quote, said):
             yield quote
 
 

@@ -1,6 +1,7 @@
-"""The critic reads each turn after the checks in code: one call for the client's, another for the therapist's.
+"""The critic reads after the checks in code: the client's turn, the evidence drawn from it, the therapist's turn.
 
-Only the critique of the client sees the hidden profile, and its words go back to the patient alone.
+Only the critique of the client sees the hidden profile, and its words go back to the patient alone. The second
+reading of the evidence sees spoken words and the items, no verdict.
 """
 
 from __future__ import annotations
@@ -13,11 +14,20 @@ from pydantic import BaseModel, Field, create_model
 
 from agents.cast import Cast
 from agents.schema import Line, Passage, list_of, one_of
-from prompts.blocks import TRANSCRIPT_END, client_block, findings_block, risk_block, transcript
+from clinical import Knowledge
+from prompts.blocks import (
+    TRANSCRIPT_END,
+    client_block,
+    findings_block,
+    items_block,
+    raised_block,
+    risk_block,
+    transcript,
+)
 from prompts.library import Modality
 from psyllm.messages import Message, Prompt, Step
 from psyllm.reasons import codes_for
-from psyllm.records import CasePlan, Critique, Decision, Reason, Reply, Turn
+from psyllm.records import CasePlan, Critique, Decision, Evidence, Fact, Reason, Reply, Risk, Turn
 
 Score = Annotated[int, Field(ge=1, le=5)]
 
@@ -50,10 +60,41 @@ class ReplyCritiqueReply(CritiqueReply):
     anti: list[str] = Field(max_length=6)
 
 
+class ItemVerdict(BaseModel):
+    item: int = Field(ge=1, le=20)
+    why: Line
+    holds: bool
+
+
+class LoweredReply(BaseModel):
+    domain: str
+    sentence: int = Field(ge=1, le=500)
+    kind: Literal["dark_joke", "unwanted_thought"]
+    quote: Line
+    """The client's words that show it."""
+
+
+class EvidenceCheckReply(BaseModel):
+    verdicts: list[ItemVerdict]
+    lowered: list[LoweredReply]
+
+
 @cache
 def client_critique_schema() -> type[CritiqueReply]:
     reason = create_model("ClientReason", __base__=ReasonReply, code=(one_of(codes_for("patient")), ...))
     return create_model("client_critique", __base__=CritiqueReply, reasons=(list_of(reason), Field(max_length=4)))
+
+
+@lru_cache(maxsize=256)
+def evidence_check_schema(items: int, raised: tuple[str, ...]) -> type[EvidenceCheckReply]:
+    """The answer's schema for so many items and these raised domains."""
+    lowered = create_model("Lowered", __base__=LoweredReply, domain=(one_of(raised or ("none",)), ...))
+    return create_model(
+        "evidence_check",
+        __base__=EvidenceCheckReply,
+        verdicts=(list[ItemVerdict], Field(min_length=items, max_length=items)),
+        lowered=(list_of(lowered), Field(max_length=4 if raised else 0)),
+    )
 
 
 @lru_cache(maxsize=256)
@@ -96,6 +137,42 @@ async def judge_client(cast: Cast, step: Step, plan: CasePlan, turns: Sequence[T
         reasons=_reasons(answer, Decision(answer.decision), "patient", step.round),
         guidance=answer.guidance,
     )
+
+
+async def check_evidence(
+    cast: Cast, step: Step, turns: Sequence[Turn], claims: Sequence[Evidence | Fact], raised: Sequence[Risk]
+) -> EvidenceCheckReply:
+    """One call on all that the gates let pass in the last turn, and on the dangers that rose in it."""
+    role = cast.library.roles["critic"]
+    items = [f"s{claim.sentence} {_claimed(cast.knowledge, claim)}" for claim in claims]
+    ladders = cast.knowledge.risk_table.domains
+    named = [(risk, ladders[risk.domain].levels[risk.level].name) for risk in raised]
+    parts = [
+        *transcript(turns, numbered=True),
+        TRANSCRIPT_END,
+        *([items_block(items)] if items else []),
+        *([raised_block(named)] if named else []),
+        role.render("evidence task", round=step.round, items=len(items), raised=bool(raised)),
+    ]
+    prompt = Prompt(
+        role="critic",
+        messages=(Message("system", (role.render("evidence system"),)), Message("user", tuple(parts))),
+        refs=(role.ref,),
+    )
+    schema = evidence_check_schema(len(items), tuple(risk.domain for risk in raised))
+    answer, _ = await cast.asker.ask(step, prompt, schema)
+    return answer
+
+
+def _claimed(knowledge: Knowledge, claim: Evidence | Fact) -> str:
+    if isinstance(claim, Evidence):
+        listed = knowledge.disorders[claim.disorder].criteria
+        words = next(criterion.t for criterion in listed if criterion.id == claim.criterion)
+        return f"{claim.polarity} {claim.disorder}.{claim.criterion}: {words}"
+    spec = knowledge.facts[claim.name]
+    value = ("yes" if claim.value else "no") if isinstance(claim.value, bool) else f"{claim.value:g} {spec.unit or ''}"
+    scopes = " and ".join(knowledge.disorders[name].scope for name in claim.disorders) or "the person"
+    return f"tells {claim.name} = {value.strip()}, of {scopes}: {spec.meaning}"
 
 
 async def judge_reply(cast: Cast, step: Step, modality: Modality, turns: Sequence[Turn], reply: Reply) -> Critique:

@@ -1,4 +1,7 @@
-"""The diagnostician proposes evidence by sentence number; gates and the engine in clinical/ decide."""
+"""The diagnostician proposes evidence by sentence number; gates and the engine in clinical/ decide.
+
+It is sent the criteria of a shortlist alone, at most six disorders that the words point at; risk it always grades.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from prompts.blocks import TRANSCRIPT_END, transcript
 from psyllm.messages import Message, Prompt, Step
 from psyllm.records import Evidence, Fact, Polarity, Turn
 
+MOST = 6
+"""Disorders whose criteria are sent at once, at most."""
 SentenceNumber = Annotated[int, Field(ge=1, le=500)]
 
 
@@ -59,22 +64,32 @@ class DiagnosisReply(BaseModel):
         return (*evidence, *facts)
 
 
-@lru_cache(maxsize=8)
-def diagnosis_schema(knowledge: Knowledge) -> type[DiagnosisReply]:
-    """The answer's schema with the criteria, facts and risk domains that exist."""
-    evidence = create_model("EvidenceItem", __base__=EvidenceReply, criterion=(one_of(knowledge.criterion_ids), ...))
+def offered(knowledge: Knowledge, turns: Sequence[Turn]) -> tuple[str, ...]:
+    """The shortlist at the last turn, in the order in which it grew: what was sent in a round stays in its place."""
+    listed: list[str] = []
+    for number, turn in enumerate(turns):
+        heard = turn.model_copy(update={"evidence": (), "facts": ()})
+        listed += [name for name in knowledge.shortlist((*turns[:number], heard)) if name not in listed]
+    return tuple(listed[:MOST])
+
+
+@lru_cache(maxsize=1024)
+def diagnosis_schema(knowledge: Knowledge, disorders: tuple[str, ...]) -> type[DiagnosisReply]:
+    """The answer's schema with the criteria and facts of these disorders, and every risk domain."""
+    criteria, facts = knowledge.criterion_ids_of(disorders), knowledge.fact_names_of(disorders)
+    evidence = create_model("EvidenceItem", __base__=EvidenceReply, criterion=(one_of(criteria or ("none",)), ...))
     fact = create_model(
         "FactItem",
         __base__=FactReply,
-        fact=(one_of(knowledge.fact_names), ...),
-        disorder=(one_of(knowledge.disorder_ids), ...),
+        fact=(one_of(facts or ("none",)), ...),
+        disorder=(one_of(disorders or ("none",)), ...),
     )
     risk = create_model("RiskItem", __base__=RiskReply, domain=(one_of(knowledge.risk_domains), ...))
     return create_model(
         "diagnosis",
         __base__=DiagnosisReply,
-        evidence=(list_of(evidence), Field(max_length=8)),
-        facts=(list_of(fact), Field(max_length=6)),
+        evidence=(list_of(evidence), Field(max_length=8 if criteria else 0)),
+        facts=(list_of(fact), Field(max_length=6 if facts else 0)),
         risks=(list_of(risk), Field(max_length=len(knowledge.risk_domains))),
     )
 
@@ -82,17 +97,23 @@ def diagnosis_schema(knowledge: Knowledge) -> type[DiagnosisReply]:
 async def diagnose(cast: Cast, step: Step, turns: Sequence[Turn]) -> DiagnosisReply:
     """One call on the words spoken so far; the last turn is the new one."""
     role = cast.library.roles["diagnostician"]
+    disorders = offered(cast.knowledge, turns)
     new = [sentence.n for sentence in turns[-1].client]
     standing = [f"{e.disorder}.{e.criterion} {e.polarity} s{e.sentence}" for t in turns for e in t.evidence]
     standing += [f"{f.name}={f.value} s{f.sentence}" for t in turns for f in t.facts]
-    task = role.render("task", round=step.round, first=new[0], last=new[-1], standing=standing)
+    parts = (
+        *([cast.knowledge.describe(disorders)] if disorders else []),
+        *transcript(turns, numbered=True),
+        TRANSCRIPT_END,
+        role.render("task", round=step.round, first=new[0], last=new[-1], standing=standing),
+    )
     prompt = Prompt(
         role="diagnostician",
         messages=(
-            Message("system", (role.render("system", criteria=cast.knowledge.describe()),)),
-            Message("user", (*transcript(turns, numbered=True), TRANSCRIPT_END, task)),
+            Message("system", (role.render("system", risk_levels=cast.knowledge.risk_guide()),)),
+            Message("user", parts),
         ),
         refs=(role.ref,),
     )
-    answer, _ = await cast.asker.ask(step, prompt, diagnosis_schema(cast.knowledge))
+    answer, _ = await cast.asker.ask(step, prompt, diagnosis_schema(cast.knowledge, disorders))
     return answer

@@ -14,8 +14,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from agents import checks, critic, diagnostician, patient, planner, therapist
+from agents import checks, critic, patient, planner, therapist
 from agents.cast import Cast
+from graphs.grounding import ground
 from prompts.library import Modality
 from psyllm import __version__
 from psyllm.messages import Step
@@ -30,13 +31,11 @@ from psyllm.records import (
     Reason,
     Reply,
     ReplyDraft,
-    Risk,
     Sentence,
     Status,
     Turn,
 )
 
-Node = Literal["plan", "patient", "hear", "diagnose", "respond", "critique", "finalise"]
 STEP_LIMIT = 400
 """More than the longest dialogue can take: 8 rounds of 5 nodes with 5 revisions on both sides."""
 
@@ -159,25 +158,9 @@ class Nodes:
 
     async def diagnose(self, state: DialogueState) -> Command[Literal["respond"]]:
         *before, now = state["turns"]
-        knowledge = self.cast.knowledge
-        answer = await diagnostician.diagnose(self.cast, self._step(state, "diagnose", 0, now.round), state["turns"])
-        evidence, facts, dropped = knowledge.gate(answer.claims(), state["turns"])
-        proposed = [Risk(domain=r.domain, level=r.level, sentences=tuple(r.sentences)) for r in answer.risks]
-        risks = knowledge.grade(proposed, state["turns"])
-        findings = knowledge.assess(
-            [*(e for turn in before for e in turn.evidence), *evidence],
-            [*(f for turn in before for f in turn.facts), *facts],
-        )
-        found = {
-            "evidence": evidence,
-            "facts": facts,
-            "dropped": dropped,
-            "questions": tuple(answer.questions),
-            "findings": findings,
-            "risks": risks,
-            "mode": knowledge.mode(risks),
-        }
-        return Command(goto="respond", update={"turns": (*before, now.model_copy(update=found))})
+        propose, verify = (self._step(state, name, 0, now.round) for name in ("diagnose", "verify"))
+        grounded = await ground(self.cast, propose, verify, state["turns"])
+        return Command(goto="respond", update={"turns": (*before, grounded)})
 
     async def respond(self, state: DialogueState) -> Command[Literal["critique"]]:
         *before, now = state["turns"]
@@ -214,7 +197,7 @@ class Nodes:
             status, reasons = Status.REJECTED, found
         return {"dialogue": finish(self.cast, state, status, reasons)}
 
-    def _step(self, state: DialogueState, node: Node, attempt: int, number: int = 0) -> Step:
+    def _step(self, state: DialogueState, node: str, attempt: int, number: int = 0) -> Step:
         post, repeat = state["post"], state["repeat"]
         return Step(
             dialogue_id=dialogue_id(self.cast.rules.seed, post.id, repeat),

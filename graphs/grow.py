@@ -136,8 +136,8 @@ class Grower:
             self.stop(Failure("endpoint", f"{FAILED_IN_A_ROW} dialogues in a row failed, last: {detail}", hint=hint))
 
     def _failed(self, state: DialogueState, failure: Failure) -> Dialogue:
-        """Answers that never fit are the model's doing and final; an endpoint's failure is tried again next time."""
-        schema = failure.boundary == "schema"
-        code = "schema_failed" if schema else "endpoint_failed"
+        """Answers that never fit, and calls too long to make, are final; an endpoint's failure is tried again."""
+        final = {"schema": "schema_failed", "budget": "budget_exceeded"}.get(failure.boundary)
+        code = final or "endpoint_failed"
         reason = Reason(code=code, role="run", round=round_under_way(state), detail=str(failure)[:300])
-        return finish(self.cast, state, Status.REJECTED if schema else Status.FAILED, (reason,))
+        return finish(self.cast, state, Status.REJECTED if final else Status.FAILED, (reason,))

@@ -31,6 +31,7 @@ def fingerprint(settings: Settings, profile: str | None, rules: Rules, library: 
         model = settings.models[name]
         facts[f"models.{role}"] = f"{model.model} ({model.kind})"
         facts[f"models.{role}.sampling"] = model.sampling
+        facts[f"models.{role}.context"] = model.context
         facts[f"models.{role}.form"] = f"{model.structured}, {model.trace} trace, seed {model.send_seed}"
     for kind, files in (("roles", library.roles), ("modalities", library.modalities)):
         for name, file in files.items():

@@ -44,6 +44,21 @@ def transcript(turns: Iterable[Turn], *, numbered: bool) -> tuple[str, ...]:
 TRANSCRIPT_END = "</transcript>"
 
 
+def items_block(items: Sequence[str]) -> str:
+    """What the second reader decides on: one numbered line an item."""
+    return "<items>\n" + "\n".join(f"{n} | {item}" for n, item in enumerate(items, 1)) + "\n</items>"
+
+
+def raised_block(risks: Sequence[tuple[Risk, str]]) -> str:
+    """Dangers whose level rose in this turn, each with the name of its level."""
+    lines = [f"{risk.domain}: level {risk.level}, {name}, from {_grounds(risk)}" for risk, name in risks]
+    return "<raised>\n" + "\n".join(lines) + "\n</raised>"
+
+
+def _grounds(risk: Risk) -> str:
+    return ", ".join(f"s{n}" for n in risk.sentences) or "nothing"
+
+
 def findings_block(findings: Sequence[Finding]) -> str:
     """The engine's verdicts: one line a disorder and system."""
     lines = [f"{f.name} | {SYSTEM_NAMES[f.system]}: {f.verdict} | {f.why}" for f in findings] or [
@@ -55,9 +70,7 @@ def findings_block(findings: Sequence[Finding]) -> str:
 def risk_block(risks: Sequence[Risk], mode: Mode, must: Sequence[str], must_not: Sequence[str]) -> str:
     """The graded risk and what its mode asks of the reply."""
     lines = [f"mode: {mode}"]
-    for risk in risks:
-        grounds = ", ".join(f"s{n}" for n in risk.sentences) or "nothing"
-        lines.append(f"{risk.domain}: level {risk.level}, from {grounds}")
+    lines += [f"{risk.domain}: level {risk.level}, from {_grounds(risk)}" for risk in risks]
     lines += [f"must: {item}" for item in must] + [f"must not: {item}" for item in must_not]
     return "<risk>\n" + "\n".join(lines) + "\n</risk>"
 

@@ -11,7 +11,7 @@ A prompt is Markdown with YAML front matter; each first-level heading of its bod
     # System
     You are the person in <client>.
 
-A role has System, Task and, where its turns can be sent back, Revise; the critic has a pair for each of its two
+A role has System, Task and, where its turns can be sent back, Revise; the critic has a pair for each of its three
 calls; a modality has Therapist and Critic.
 Sections are Jinja2, sandboxed and strict: an unknown variable is an error. A user's folder overlays the
 shipped one file by file.
@@ -41,11 +41,13 @@ _HEADING = re.compile(r"^# (.+?)\s*$", re.MULTILINE)
 _ROLE_SECTIONS = {
     "planner": {"system": "modalities", "task": "candidates min_rounds max_rounds"},
     "patient": {"system": "", "task": "round rounds may_end", "revise": ""},
-    "diagnostician": {"system": "criteria", "task": "round first last standing"},
+    "diagnostician": {"system": "risk_levels", "task": "round first last standing"},
     "therapist": {"system": "modality approach", "task": "round mode techniques", "revise": ""},
     "critic": {
         "client system": "",
         "client task": "round rounds",
+        "evidence system": "",
+        "evidence task": "round items raised",
         "reply system": "modality approach",
         "reply task": "round mode",
     },

@@ -1,5 +1,5 @@
-"""One call, whole: look it up in the journal, wait for a place, send it, read the answer, send it back if it
-does not fit its schema, write everything down.
+"""One call, whole: see that it fits the model, look it up in the journal, wait for a place, send it, read the answer,
+send it back if it does not fit its schema, write everything down.
 
 The key under which an answer is reused holds the post, repeat, step path, role, model, sampling, schema and every
 message; not the dialogue, the endpoint or the time. So a killed run pays no finished call again, a fork shares its
@@ -33,6 +33,8 @@ Answered = TypeVar("Answered", bound=BaseModel)
 MAX_CORRECTIONS = 2
 REHEARSAL_FINGERPRINT = "psyllm-rehearsal"
 """What the rehearsal server calls itself in every answer, however it is reached."""
+CHARACTERS_PER_TOKEN = 3
+"""How prompt tokens are estimated before a call: English takes four or more, so the estimate is on the safe side."""
 _LANGCHAIN = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 log = structlog.get_logger()
 
@@ -95,6 +97,7 @@ class Caller:
         form = form_of(schema, endpoint.settings.structured)
         messages = _with_instruction(prompt.messages, form.instruction)
         for correction in range(MAX_CORRECTIONS + 1):
+            _check_budget(endpoint.settings, step, prompt.role, messages)
             reply, value = await self._call(endpoint, step, prompt, messages, form, correction)
             if not isinstance(value, Misfit):
                 return value, reply.reasoning
@@ -222,6 +225,18 @@ class Caller:
         meter.usage["completion"] += usage.completion
         meter.cost_usd += cost or 0.0
         meter.unpriced = meter.unpriced or cost is None
+
+
+def _check_budget(settings: ModelSettings, step: Step, role: Role, messages: tuple[Message, ...]) -> None:
+    """Raises Failure('budget') for a prompt that leaves no room for its answer; a schema beside it is not counted."""
+    tokens = sum(len(message.text) for message in messages) // CHARACTERS_PER_TOKEN
+    if tokens + settings.answer_tokens > settings.context:
+        raise Failure(
+            "budget",
+            f"{role} at {step.path}: about {tokens} tokens of prompt and {settings.answer_tokens} for the answer"
+            f" do not fit the context of {settings.context}",
+            hint="lower max_tokens, take a model with a larger context, or set `context` to what it really holds",
+        )
 
 
 def _key(

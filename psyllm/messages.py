@@ -41,7 +41,7 @@ class Step:
     round: int
     """1-based; 0 for the plan."""
     node: str
-    """The graph node that calls: plan, patient, hear, diagnose, respond, critique."""
+    """The graph node that calls: plan, patient, hear, diagnose (its second call is `verify`), respond, critique."""
     attempt: int
     """0-based: how often this turn was sent back before."""
 

@@ -168,6 +168,17 @@ class Finding(Record):
     """What would settle the verdict."""
 
 
+class Cleared(Record):
+    """A sentence that the second reader took out of a risk, with the client's own words that show why."""
+
+    sentence: int = Field(ge=1)
+    kind: Literal["dark_joke", "unwanted_thought"]
+    quote: str
+    """Verbatim words of the client."""
+    level: int = Field(ge=1, le=6)
+    """What the risk's level was with it."""
+
+
 class Risk(Record):
     """The level of one risk domain, graded before and apart from diagnosis."""
 
@@ -178,6 +189,8 @@ class Risk(Record):
     """The client sentences that ground the level."""
     mode: Mode = "ordinary"
     """What this level asks of the reply."""
+    cleared: tuple[Cleared, ...] = ()
+    """Sentences of this turn that count for this domain no longer, from here on."""
 
 
 class Reply(Record):

@@ -12,9 +12,6 @@ from pathlib import Path
 from psyllm.errors import UsageError
 from psyllm.settings import ModelSettings
 
-CONTEXT_PER_SLOT = 8192
-"""Tokens that SmolLM2 can hold; the server divides its whole context among the slots."""
-
 
 @asynccontextmanager
 async def serving(model: ModelSettings, *, rehearsal_latency_ms: float, slots: int) -> AsyncIterator[str]:
@@ -28,7 +25,7 @@ async def serving(model: ModelSettings, *, rehearsal_latency_ms: float, slots: i
         finally:
             process.stop()
     elif model.kind == "embedded":
-        with embedded(slots) as base_url:
+        with embedded(slots, model.context) as base_url:
             yield base_url
     else:
         yield model.base_url.rstrip("/")
@@ -45,7 +42,7 @@ def embedded_weights() -> Path:
 
 
 @contextmanager
-def embedded(slots: int) -> Iterator[str]:
+def embedded(slots: int, context: int) -> Iterator[str]:
     """SmolLM2-135M-Instruct served inside this process by llama.cpp, on a free loopback port.
 
     A real model on a real endpoint, far too small for counselling: expect the critic to reject most of it.
@@ -60,7 +57,7 @@ def embedded(slots: int) -> Iterator[str]:
     params.model_alias = {"SmolLM2-135M-Instruct"}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
-    params.n_ctx = slots * CONTEXT_PER_SLOT
+    params.n_ctx = slots * context  # divided among the slots
     params.n_parallel = slots
     params.cont_batching = True
     threads = os.cpu_count() or 2

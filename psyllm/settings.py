@@ -75,6 +75,8 @@ class ModelSettings(_Section):
     """The therapist's reasoning: a written field, or the reasoning channel of a reasoning model."""
     sampling: dict[str, JsonValue] = {"temperature": 0.8, "max_tokens": 4000}
     """Sent as they stand in the request body, e.g. temperature, top_p, max_tokens."""
+    context: int = Field(default=32768, ge=1024)
+    """Tokens that the model holds, prompt and answer together. A call that cannot fit is not sent."""
     send_seed: bool = True
     """Whether to send the call's seed; some endpoints refuse it."""
     price: Price | None = None
@@ -105,6 +107,12 @@ class ModelSettings(_Section):
         if self.kind == "endpoint" and not self.base_url:
             raise ValueError("base_url is missing")
         return self
+
+    @property
+    def answer_tokens(self) -> int:
+        """Most tokens of an answer, by the sampling; 0 if it sets no limit."""
+        limits = (self.sampling.get(name) for name in ("max_tokens", "max_completion_tokens"))
+        return max((limit for limit in limits if isinstance(limit, int)), default=0)
 
     def api_key(self, name: str) -> SecretStr:
         """The key. Raises UsageError if the variable is not set."""
@@ -159,6 +167,7 @@ BUILT_IN_MODELS = {
         kind="embedded",
         model="SmolLM2-135M-Instruct",
         sampling={"temperature": 0.7, "max_tokens": 3000},
+        context=8192,
         concurrency=2,
         timeout_s=900,
     ),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agents.critic import client_critique_schema, reply_critique_schema
+from agents.critic import client_critique_schema, evidence_check_schema, reply_critique_schema
 from agents.diagnostician import diagnosis_schema
 from agents.patient import PatientReply
 from agents.planner import plan_schema
@@ -19,8 +19,9 @@ from psyllm.forms import form_of
 SCHEMAS: dict[str, type[BaseModel]] = {
     "plan": plan_schema(("act", "cbt", "mi"), 2, 4),
     "patient_turn": PatientReply,
-    "diagnosis": diagnosis_schema(Knowledge.load()),
+    "diagnosis": diagnosis_schema(Knowledge.load(), ("mdd", "gad")),
     "reply": reply_schema(("thought_record", "worry_time"), native=False),
+    "evidence_check": evidence_check_schema(3, ("suicide",)),
     "client_critique": client_critique_schema(),
     "reply_critique": reply_critique_schema(("F0a", "CBT1"), ()),
 }

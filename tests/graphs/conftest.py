@@ -72,6 +72,12 @@ def diagnosis(**proposed: list[Any]) -> Json:
     return {"evidence": [], "facts": [], "risks": [], "questions": []} | proposed
 
 
+def evidence_check(*holds: bool, lowered: Sequence[Json] = (), why: str = "") -> Json:
+    """A verdict an item, in order."""
+    verdicts = [{"item": n, "why": why, "holds": held} for n, held in enumerate(holds, 1)]
+    return {"verdicts": verdicts, "lowered": list(lowered)}
+
+
 def reply(text: str, *more: str, technique: str = "guided_discovery") -> Json:
     """`more` goes into the reasoning."""
     thought = "Nothing is supported in either system so far; it could be a bad month."
@@ -92,6 +98,7 @@ SCRIPT: Json = {
     "patient_turn": [client(FIRST), client(SECOND)] * 2,
     "client_critique": client_critique(),
     "diagnosis": diagnosis(),
+    "evidence_check": evidence_check(),
     "reply": [
         reply("Four o'clock, and the ceiling. What goes through your head up there?"),
         reply("Leave it, she said, and the eggs on the floor. Which part stayed with you on the way home?"),

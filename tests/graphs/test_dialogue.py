@@ -11,7 +11,10 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from pydantic import BaseModel
 
+from agents import checks
 from agents.cast import Asker
+from clinical import Knowledge
+from corpus.export import chat_row
 from corpus.posts import read_posts
 from graphs.dialogue import build_graph, dialogue_id
 from graphs.grow import Grower
@@ -240,6 +243,13 @@ async def test_answers_that_never_fit_reject_the_dialogue(play: Play, schema: st
     assert played.dialogue.ended_by == "none"
 
 
+async def test_a_prompt_that_the_model_cannot_hold_rejects_the_dialogue(play: Play) -> None:
+    played = await play({}, context=3000)
+    assert (played.dialogue.status, played.codes) == (Status.REJECTED, [("run", "budget_exceeded", 1)])
+    assert played.schemas == ["plan", *ONE_ROUND[:3]]
+    assert played.dialogue.reasons[0].detail.startswith("therapist at 1/respond/0: about ")
+
+
 async def test_a_critique_is_never_shown_with_another_reply(play: Play) -> None:
     judged = [reply_critique("revise", "parroting", score=3), NO]
     played = await play({"reply_critique": judged})
@@ -356,6 +366,28 @@ async def test_whatever_was_not_accepted_says_why(tmp_path: Path) -> None:
     for dialogue in dialogues:
         assert bool(dialogue.reasons) == (dialogue in refused)
         assert all(meaning(reason.code) for reason in dialogue.reasons)
+
+
+async def test_every_exported_trace_passes_the_checks(tmp_path: Path) -> None:
+    posts = read_posts([EXAMPLES / "posts.jsonl"]).posts
+    with RehearsalProcess(fault_rate=0.4) as server:
+        await grow(tmp_path / "run", served(server.base_url), Rules(seed=1), posts, open_dialogues=8)
+    knowledge, library = Knowledge.load(), Library()
+    exported = 0
+    with Run(tmp_path / "run") as run:
+        counsellor = library.roles["counsellor"]
+        rows = {d.id: chat_row(d, counsellor) for d in run.dialogues(Status.ACCEPTED)}
+        for dialogue in run.dialogues(Status.ACCEPTED):
+            assert dialogue.plan
+            modality = library.modality(dialogue.plan.modality.chosen)
+            for number, turn in enumerate(dialogue.turns):
+                message = rows[dialogue.id]["messages"][2 * number + 2]
+                assert turn.reply and turn.reply.reasoning == message["reasoning_content"]
+                heard = (*dialogue.turns[:number], turn.model_copy(update={"reply": None}))
+                assert not checks.check_reply(knowledge, modality, heard, turn.reply)
+                exported += 1
+            assert not checks.check_dialogue(dialogue.turns)
+    assert exported > 20
 
 
 async def test_the_drawing_shows_every_way_a_dialogue_can_go(tmp_path: Path) -> None:

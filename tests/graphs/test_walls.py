@@ -31,6 +31,7 @@ from tests.graphs.conftest import (
     client,
     client_critique,
     diagnosis,
+    evidence_check,
     reply,
     reply_critique,
     served,
@@ -45,6 +46,7 @@ SEEN = {
     "patient": "plan_profile_* plan_rounds_* client_1 reply_1 client_sent_back client_guidance misfit_patient",
     "hear": "plan_profile_* plan_rounds_* client_1 client_2 reply_1 client_sent_back misfit_hear",
     "diagnose": "client_1 client_2 reply_1 misfit_diagnose",
+    "verify": "client_1 client_2 reply_1 misfit_verify",
     "respond": "client_1 client_2 reply_1 reply_sent_back reply_guidance misfit_respond"
     " school_name school_technique school_therapist",
     "critique": "client_1 client_2 reply_1 reply_2 reply_sent_back misfit_critique"
@@ -89,12 +91,13 @@ def misfit(node: str) -> Json:
 
 
 SLEEP = {"criterion": "mdd.A4", "sentence": 1, "polarity": "asserts"}
+EXHAUSTED = {"criterion": "mdd.A6", "sentence": 2, "polarity": "asserts"}
 NIGHTLY = {"fact": "most_days", "value": True, "sentence": 1, "disorder": "mdd"}
 REPLIES = [
     reply("Four o'clock, that ceiling. Whose voice is it? zqreply_1", "zqreasoning_1", technique="zqschool_technique"),
     reply("Leave it, she said. And you? zqreply_2", "zqreasoning_2", technique="zqschool_technique"),
 ]
-WORDS = [client(f"{FIRST[:-1]} every night zqclient_1."), client(f"{SECOND} zqclient_2")]
+WORDS = [client(f"{FIRST[:-1]} and I cry, every night zqclient_1."), client(f"{SECOND} zqclient_2")]
 SCRIPT: Json = {
     "plan": [misfit("plan"), planted_plan()],
     "patient_turn": [misfit("patient"), client("I am very tired today zqclient_sent_back."), *WORDS, WORDS[1]],
@@ -107,7 +110,12 @@ SCRIPT: Json = {
     "diagnosis": [
         misfit("diagnose"),
         diagnosis(evidence=[SLEEP], facts=[NIGHTLY], questions=["Since when? zqaside_question_1"]),
-        diagnosis(questions=["What about work? zqaside_question_2"]),
+        diagnosis(evidence=[EXHAUSTED], questions=["What about work? zqaside_question_2"]),
+    ],
+    "evidence_check": [
+        misfit("verify"),
+        evidence_check(True, True, why="zqaside_why_1"),
+        evidence_check(False, why="zqaside_why_2"),
     ],
     "reply": [
         misfit("respond"),
@@ -223,6 +231,7 @@ async def test_a_role_is_shown_what_its_row_names_and_nothing_else(grown: Grown,
         "1/patient/0/0",
         "1/hear/0/0",
         "1/diagnose/0/0",
+        "1/verify/0/0",
         "1/respond/0/0",
         "1/critique/0/0",
     ]
@@ -253,7 +262,7 @@ async def test_the_journal_holds_what_was_sent(grown: Grown) -> None:
 
 async def test_what_was_sent_back_stays_with_the_call_that_answers_it(grown: Grown) -> None:
     second = [call for call in grown.calls if call.path.startswith("2/")]
-    assert {node(call) for call in second} == {"patient", "hear", "diagnose", "respond", "critique"}
+    assert {node(call) for call in second} == {"patient", "hear", "diagnose", "verify", "respond", "critique"}
     passing = ("*sent_back", "*guidance", "misfit_*")
     assert not {name for call in second for name in shown(call) if any(fnmatchcase(name, p) for p in passing)}
 
@@ -266,12 +275,17 @@ async def test_verdicts_reach_therapist_and_critic_of_the_reply_alone(grown: Gro
     turns = grown.dialogue.turns
     reasons = {finding.why for finding in turns[0].findings}
     assert len(turns[0].evidence) == len(turns[0].facts) == 1 and len(reasons) == 2
+    assert (turns[1].evidence, [item.gate for item in turns[1].dropped]) == ((), ["second_reader"])
     for name in ("respond", "critique"):
         assert all(why in asked(grown.calls, name) for why in reasons)
 
     diagnostician = asked(grown.calls, "diagnose")
     assert "- mdd.A4 asserts s1\n- most_days=True s1" in diagnostician
     assert not any(why in diagnostician for why in reasons)
+
+    second_reader = asked(grown.calls, "verify")
+    assert "<items>\n1 | s1 asserts mdd.A4: sleeping far too little or too much\n" in second_reader
+    assert not any(why in second_reader for why in reasons) and "<findings>" not in second_reader
 
     client_side = asked(grown.calls, "plan", "patient", "hear")
     assert not any(why in client_side for why in reasons)

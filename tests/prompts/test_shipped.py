@@ -172,8 +172,9 @@ async def test_the_diagnostician_gets_the_new_sentences_and_what_stands(cast: Ca
     with pytest.raises(Asked):
         await diagnose(cast, STEP, turns())
     system, user = sent(cast)
-    assert "mdd.A1" in system
-    assert "round 2): s2.\n" in user
+    assert "mdd.A1" not in system and "suicide 2: active thoughts" in system
+    assert user.startswith("<criteria>\n") and "mdd.A6 tired" in user
+    assert user.index("</criteria>") < user.index("<transcript>") < user.index("round 2): s2.\n")
     assert "- mdd.A6 asserts s1" in user
 
 

@@ -283,3 +283,30 @@ async def test_a_replay_is_a_new_call(tmp_path: Path, scripted: Start) -> None:
         replay = Caller(caller.journal, caller.endpoints, seed=7, sample=1)
         await replay.ask(STEP, PROMPT, PatientReply)
     assert len(endpoint.requests()) == 2
+
+
+WORDS = sum(len(message.text) for message in PROMPT.messages) // 3
+
+
+@pytest.mark.parametrize(("room", "sent"), [(0, 1), (-1, 0)])
+async def test_a_call_that_cannot_fit_the_model_is_not_sent(
+    tmp_path: Path, scripted: Start, room: int, sent: int
+) -> None:
+    endpoint = scripted({"patient_turn": GOOD})
+    settings = model(endpoint.base_url, context=2000, sampling={"max_tokens": 2000 - WORDS - room})
+    async with calling(tmp_path / "run", settings) as caller:
+        if sent:
+            await caller.ask(STEP, PROMPT, PatientReply)
+        else:
+            with pytest.raises(Failure, match=rf"patient at 1/patient/0: about {WORDS} tokens .* of 2000") as failure:
+                await caller.ask(STEP, PROMPT, PatientReply)
+            assert (failure.value.boundary, failure.value.fatal) == ("budget", False)
+    assert len(endpoint.requests()) == sent
+
+
+async def test_corrections_count_towards_the_budget(tmp_path: Path, scripted: Start) -> None:
+    endpoint = scripted({"patient_turn": {"$raw": "no " * 3000}})
+    async with calling(tmp_path / "run", model(endpoint.base_url, context=3000)) as caller:
+        with pytest.raises(Failure, match="do not fit"):
+            await caller.ask(STEP, PROMPT, PatientReply)
+    assert len(endpoint.requests()) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from psyllm.errors import UsageError
 from psyllm.records import ROLES
@@ -50,6 +50,19 @@ def test_a_role_can_have_a_model_of_its_own(tmp_path: Path) -> None:
     assert cast.pop("critic") == "m"
     assert set(cast.values()) == {"rehearsal"}
     assert settings.cast("rehearsal")["critic"] == "rehearsal"
+
+
+@pytest.mark.parametrize(
+    ("sampling", "tokens"), [({"max_tokens": 900}, 900), ({"max_completion_tokens": 800}, 800), ({}, 0)]
+)
+def test_the_room_for_an_answer_is_what_the_sampling_allows(sampling: dict[str, JsonValue], tokens: int) -> None:
+    assert ModelSettings(base_url="http://127.0.0.1/v1", model="m", sampling=sampling).answer_tokens == tokens
+
+
+def test_every_model_says_what_it_holds() -> None:
+    models = load_settings(EXAMPLES / "psyllm.toml").models
+    assert models["embedded"].context == 8192
+    assert all("context" in model.model_fields_set or name == "rehearsal" for name, model in models.items())
 
 
 def test_the_shipped_example_is_right_and_serves_every_profile() -> None:
