@@ -14,7 +14,7 @@ from rich.text import Text
 from app.screen import REHEARSAL, dollars, out
 from prompts.blocks import SYSTEM_NAMES
 from psyllm.errors import UsageError
-from psyllm.records import Critique, Dialogue, Status, Turn
+from psyllm.records import Critique, Dialogue, Evidence, Fact, Status, Turn
 from psyllm.runs import Run, StoredCall
 
 
@@ -93,6 +93,10 @@ def _turn(turn: Turn) -> list[RenderableType]:
         parts.append(Text.assemble((f"s{sentence.n:<3}", "dim"), (sentence.text, "cyan")))
     if turn.findings or turn.mode != "ordinary":
         parts.append(Padding(_verdicts(turn), (1, 0, 0, 4)))
+    for drop in turn.dropped:
+        parts.append(
+            Padding(Text(f"not counted ({drop.gate}): {_claim(drop.claim)}: {drop.why}", style="dim"), (0, 0, 0, 4))
+        )
     for draft in turn.drafts:
         parts += _sent_back(draft.reply.text, draft.critique)
     if reply := turn.reply:
@@ -102,6 +106,12 @@ def _turn(turn: Turn) -> list[RenderableType]:
         scores = "  ".join(f"{name} {score}" for name, score in turn.critique.scores.items())
         parts.append(Text(f"critic: {turn.critique.decision}   {scores}", style="dim"))
     return parts
+
+
+def _claim(claim: Evidence | Fact) -> str:
+    if isinstance(claim, Evidence):
+        return f"{claim.disorder}.{claim.criterion} {claim.polarity} s{claim.sentence}"
+    return f"{claim.name} = {claim.value} s{claim.sentence}"
 
 
 def _sent_back(words: str, critique: Critique) -> list[RenderableType]:
