@@ -8,6 +8,7 @@ from rich.bar import Bar
 from rich.table import Table
 
 from app.screen import REHEARSAL, dollars, out, tokens
+from clinical import Knowledge
 from psyllm.reasons import meaning
 from psyllm.records import Status
 from psyllm.runs import Run
@@ -47,6 +48,10 @@ def status_command(folder: Path) -> None:
                     str(s.retried),
                 )
             out.print(table)
+        if unverified := Knowledge.load().unverified_contacts():
+            out.print(
+                f"crisis contacts nobody has checked (clinical/contacts.yaml): {', '.join(unverified)}", style="yellow"
+            )
         if run.rehearsal():
             out.print(REHEARSAL, style="yellow")
 

@@ -215,6 +215,10 @@ class Knowledge:
                     found[label.lower()] = disorder.id
         return found
 
+    def unverified_contacts(self) -> tuple[str, ...]:
+        """Names of the crisis contacts that nobody has checked yet."""
+        return tuple(c.name for c in self.contact_table.contacts if c.checked == "unverified")
+
     def contacts(self) -> str:
         """What {crisis_contacts} is filled with when a reply is shown."""
         return "; ".join(f"{c.where}, {c.reach} ({c.name})" for c in self.contact_table.contacts)

@@ -60,6 +60,7 @@ def test_status_shows_the_funnel_the_reasons_and_the_tokens_of_each_role(grown: 
         assert f"{spend[role].prompt_tokens / 1000:.1f}k" in line
         assert "no price" in line
     assert "stand-in words" in text
+    assert "crisis contacts nobody has checked (clinical/contacts.yaml): 988 Suicide & Crisis Lifeline" in text
     accepted = re.search(r"(\d+) accepted", done.stderr)
     assert accepted and int(accepted[1]) == number_after("accepted", text)
 
