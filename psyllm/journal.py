@@ -1,6 +1,6 @@
 """The journal of one run: every post, call and dialogue in one SQLite database (WAL), written in groups.
 
-One thread writes. It commits what has gathered every 20 ms, so that a killed run loses at most the replies of
+One thread writes. It commits what has gathered every 10 ms, so that a killed run loses at most the replies of
 the last 0.1 s; they and the calls in flight are all that the next start pays again. Reading goes through a
 connection of its own and sees what is committed.
 """
@@ -30,7 +30,7 @@ from psyllm.records import SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
 
 DATABASE = "journal-0.db"
 """One database a worker; the number is the worker's."""
-GROUP_S = 0.02
+GROUP_S = 0.01
 """Seconds that the writer gathers before it commits."""
 
 

@@ -21,6 +21,8 @@ KILLS = 10
 CALLS_IN_FLIGHT = 6
 LOST_S = 0.1
 """What the journal may not have committed yet when it is killed."""
+UNREAD_S = 0.1
+"""How long an answer that the server has sent may lie unread by a process that shares two busy cores: still in flight."""
 
 
 class Log:
@@ -106,7 +108,7 @@ def test_ten_kills_lose_nothing(tmp_path: Path, server: RehearsalProcess, psyllm
             # what a killed process had sent may reach the server after the kill: it belongs to that life
             kill = max(killed for started, killed in lives if started <= asked[key])
             early = kill - answered.get(key, kill)
-            assert early <= LOST_S, f"answered {early:.3f} s before the kill, and paid again"
+            assert early <= LOST_S + UNREAD_S, f"answered {early:.3f} s before the kill, and paid again"
         asked[key] = now
         answered.pop(key, None)
     assert 0 < repaid <= KILLS * 3 * CALLS_IN_FLIGHT
