@@ -22,7 +22,7 @@ CALLS_IN_FLIGHT = 6
 LOST_S = 0.1
 """What the journal may not have committed yet when it is killed."""
 UNREAD_S = 0.1
-"""How long an answer that the server has sent may lie unread by a process that shares two busy cores: still in flight."""
+"""How long a sent answer may lie unread by a process that shares two busy cores: it is still in flight."""
 
 
 class Log:
