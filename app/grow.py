@@ -148,6 +148,7 @@ async def _grow(
                 show.watch(grower)
                 with _interruptible(loop, grower):
                     await grower.run()
+            journal.flush()
             return grower.tally, grower.tally.done < grower.tally.total
 
 
@@ -155,7 +156,8 @@ def _remember(journal: Journal, library: Library, posts: tuple[Post, ...]) -> No
     """Keep posts and prompt texts with the run. Raises UsageError for a post that changed since."""
     known = journal.post_hashes()
     for post in posts:
-        if known.get(post.id, text_hash(post.model_dump_json())) != text_hash(post.model_dump_json()):
+        digest = text_hash(post.model_dump_json())
+        if known.get(post.id, digest) != digest:
             raise UsageError(
                 f"post {post.id!r} differs from the one this run holds", hint="give it another id, or another --run"
             )

@@ -46,7 +46,6 @@ class Meter:
     calls: int = 0
     reused: int = 0
     retries: int = 0
-    corrections: int = 0
     usage: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Tokens: prompt, cached, completion."""
     cost_usd: float = 0.0
@@ -101,7 +100,6 @@ class Caller:
             reply, value = await self._call(endpoint, step, prompt, messages, form, correction)
             if not isinstance(value, Misfit):
                 return value, reply.reasoning
-            self.meter.corrections += 1
             complaint = f"{value} Answer again with the whole JSON object."
             messages = (*messages, Message("assistant", (reply.reply,)), Message("user", (complaint,)))
         raise Failure("schema", f"{prompt.role} at {step.path}: {value}")
