@@ -12,6 +12,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from app.cli_clinical import clinical
+from app.cli_trace import trace
+from app.options import PromptFolder, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
 
@@ -25,25 +28,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-trace = typer.Typer(
-    help="Look into a run's dialogues and calls.", epilog="Example:  psyllm trace show runs/demo", no_args_is_help=True
-)
 app.add_typer(trace, name="trace")
-
-clinical = typer.Typer(help="Look at the clinical knowledge, check it, and judge cases by it.", no_args_is_help=True)
 app.add_typer(clinical, name="clinical")
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
-SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="Settings file; default: psyllm.toml here.", show_default=False)
-]
 
-
-def _example(line: str) -> str:
-    return f"Example:  {line}"
-
-
-@app.command(epilog=_example("psyllm grow examples/posts.jsonl --run runs/demo --limit 12"))
+@app.command(epilog=example("psyllm grow examples/posts.jsonl --run runs/demo --limit 12"))
 def grow(
     posts: Annotated[
         list[Path],
@@ -65,9 +54,7 @@ def grow(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Calls in flight per model.", show_default=False)
     ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder that overlays the shipped prompts.", show_default=False)
-    ] = None,
+    prompts: PromptFolder = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="List invalid posts and go on without them.")
     ] = False,
@@ -97,7 +84,7 @@ def grow(
     )
 
 
-@app.command(epilog=_example("psyllm status runs/demo"))
+@app.command(epilog=example("psyllm status runs/demo"))
 def status(run: RunFolder) -> None:
     """Show the funnel, what was rejected and why, tokens and cost by role."""
     from app.status import status_command
@@ -105,16 +92,14 @@ def status(run: RunFolder) -> None:
     status_command(run)
 
 
-@app.command(epilog=_example("psyllm export runs/mine --out corpus.jsonl"))
+@app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))
 def export(
     run: RunFolder,
     out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="File to write; must not exist.")],
     include_rehearsal: Annotated[
         bool, typer.Option("--include-rehearsal", help="Also write stand-in words of the rehearsal backend.")
     ] = False,
-    prompts: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder that overlays the shipped prompts.", show_default=False)
-    ] = None,
+    prompts: PromptFolder = None,
 ) -> None:
     """Write accepted dialogues as chat messages with reasoning_content."""
     from app.export import export_command
@@ -122,7 +107,7 @@ def export(
     export_command(run, out, include_rehearsal=include_rehearsal, prompts=prompts)
 
 
-@app.command(epilog=_example("psyllm doctor --models openai"))
+@app.command(epilog=example("psyllm doctor --models openai"))
 def doctor(
     models: Annotated[str | None, typer.Option(metavar="PROFILE", help="Profile to check.", show_default=False)] = None,
     settings: SettingsFile = None,
@@ -131,69 +116,6 @@ def doctor(
     from app.doctor import doctor_command
 
     doctor_command(models, settings)
-
-
-@trace.command("show", epilog=_example("psyllm trace show runs/demo 3f2a"))
-def trace_show(
-    run: RunFolder,
-    dialogue: Annotated[
-        str | None,
-        typer.Argument(metavar="[ID]", help="Start of a dialogue id or a post id; default: a good example."),
-    ] = None,
-    step: Annotated[
-        int | None, typer.Option(min=0, help="Show this call as it was sent and answered.", show_default=False)
-    ] = None,
-) -> None:
-    """Show one dialogue: the words, each turn's reasoning and verdicts, what was sent back and why."""
-    from app.show import show_command
-
-    show_command(run, dialogue, step)
-
-
-ClinicalFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--folder", metavar="DIR", help="Folder of clinical data; default: the shipped one.", show_default=False
-    ),
-]
-
-
-@clinical.command("lint", epilog=_example("psyllm clinical lint"))
-def clinical_lint(folder: ClinicalFolder = None) -> None:
-    """Check every rule, fact, redirect, code and technique class; all problems in one pass, exit 1 on any."""
-    from app.clinical import lint_command
-
-    lint_command(folder)
-
-
-@clinical.command("ls", epilog=_example("psyllm clinical ls"))
-def clinical_ls(folder: ClinicalFolder = None) -> None:
-    """List disorders, factors, risk domains and crisis contacts, with what has been verified."""
-    from app.clinical import ls_command
-
-    ls_command(folder)
-
-
-@clinical.command("show", epilog=_example("psyllm clinical show mdd"))
-def clinical_show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="A disorder, a factor or a risk domain.")],
-    folder: ClinicalFolder = None,
-) -> None:
-    """Show one disorder, factor or risk domain: what a model is sent, rules and codes."""
-    from app.clinical import show_command
-
-    show_command(name, folder)
-
-
-@clinical.command("check", epilog=_example("psyllm clinical check cases.yaml"))
-def clinical_check(
-    cases: Annotated[Path, typer.Argument(metavar="CASES.yaml", help="Cases with a gold answer.")],
-    folder: ClinicalFolder = None,
-) -> None:
-    """Judge cases by code alone, then compare with their gold; exit 1 on any wrong verdict or code."""
-    from app.clinical import check_command
-
-    check_command(cases, folder)
 
 
 def main() -> NoReturn:

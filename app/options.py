@@ -1,0 +1,23 @@
+"""What several commands have in common: arguments, options, the line with an example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="Settings file; default: psyllm.toml here.", show_default=False)
+]
+
+
+def example(line: str) -> str:
+    return f"Example:  {line}"
+
+
+PromptFolder = Annotated[
+    Path | None,
+    typer.Option("--prompts", metavar="DIR", help="Folder that overlays the shipped prompts.", show_default=False),
+]
