@@ -61,8 +61,14 @@ def grow_command(options: GrowOptions) -> None:
     settings = load_settings(options.settings)
     rules = _rules(settings, options)
     library = Library(options.prompts or settings.prompts)
-    for name in rules.modalities:
+    for name in (*rules.modalities, *rules.coverage):
         library.modality(name)
+    if not rules.shares(library.modalities):
+        raise UsageError(
+            f"no modality is left: [coverage] weighs {', '.join(rules.coverage)},"
+            f" and on offer are {', '.join(rules.modalities or library.modalities)}",
+            hint="give one of those on offer a weight above 0 in [coverage]",
+        )
     for name in dict.fromkeys(settings.cast(options.profile).values()):
         model = settings.models[name]
         model.api_key(name)
@@ -94,7 +100,7 @@ def _rules(settings: Settings, options: GrowOptions) -> Rules:
         changes["seed"] = options.seed
     if options.modalities:
         changes["modalities"] = options.modalities
-    return Rules.model_validate(settings.grow.model_dump() | changes)
+    return Rules.model_validate(settings.rules.model_dump() | changes)
 
 
 def _read(options: GrowOptions) -> tuple[Post, ...]:

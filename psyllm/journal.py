@@ -308,16 +308,18 @@ class _Writer:
         modes = [turn.mode for turn in dialogue.turns]
         urgent = ("emergency", "safety_first", "explore", "ordinary")
         self.db.execute(
-            "INSERT OR REPLACE INTO dialogues VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO dialogues VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 dialogue.id,
                 dialogue.post_id,
                 dialogue.repeat,
                 dialogue.status,
                 plan.modality.chosen if plan else "",
+                plan.modality.drawn if plan else "",
                 plan.severity if plan else "",
                 next((mode for mode in urgent if mode in modes), ""),
                 len(dialogue.turns),
+                sum(turn.mode in ("safety_first", "emergency") for turn in dialogue.turns),
                 dialogue.provenance.rehearsal,
                 dialogue.forked_from,
                 time.time(),

@@ -12,6 +12,7 @@ from typing import Any
 from psyllm.errors import UsageError
 from psyllm.journal import connect, inflate, read_meta
 from psyllm.records import Dialogue, PromptRef, Status
+from psyllm.settings import Rules
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,24 @@ class Spend:
     """Replies that did not fit their schema."""
     retried: int
     """Calls that needed more than one request."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How far one modality has come."""
+
+    modality: str
+    wanted: float
+    """Share of the dialogues, by the settings."""
+    drawn: int
+    """Dialogues in which it was the first candidate."""
+    chosen: int
+    """Dialogues that were held in it."""
+    accepted: int
+    rounds: int
+    """Rounds of its accepted dialogues."""
+    safety_rounds: int
+    """Those of them in which danger replaced its techniques by the safety protocol."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +189,34 @@ class Run:
     def post_count(self) -> int:
         return sum(row[0] for row in self._rows("SELECT count(*) FROM posts"))
 
-    def accepted_by_modality(self) -> list[tuple[str, int, int]]:
-        """(modality, dialogues planned, accepted), most accepted first."""
+    @property
+    def rules(self) -> Rules:
+        """Bounds and coverage that the run was grown with."""
+        own = {
+            name.removeprefix("grow."): value for name, value in self.fingerprint.items() if name.startswith("grow.")
+        }
+        return Rules.model_validate(own)
+
+    def wanted_shares(self) -> dict[str, float]:
+        """Modality -> wanted share of the dialogues, adding up to 1."""
+        kind = "prompts.modalities."
+        shipped = [name.removeprefix(kind) for name in self.fingerprint if name.startswith(kind)]
+        return self.rules.shares(self.rules.coverage or shipped)
+
+    def coverage(self) -> list[Coverage]:
+        """Wanted, drawn and accepted per modality, by name. Dialogues without a plan have no modality."""
+        wanted = self.wanted_shares()
+        drawn = dict(self._summed(1, "SELECT drawn, count(*) FROM dialogues WHERE drawn != '' GROUP BY 1"))
         rows = self._summed(
-            1, "SELECT modality, count(*), sum(status = 'accepted') FROM dialogues WHERE modality != '' GROUP BY 1"
+            1,
+            "SELECT modality, count(*), sum(status = 'accepted'), sum(iif(status = 'accepted', rounds, 0)),"
+            " sum(iif(status = 'accepted', safety_rounds, 0)) FROM dialogues WHERE modality != '' GROUP BY 1",
         )
-        return sorted(rows, key=lambda row: (-row[2], row[0]))
+        chosen = {name: tuple(counts) for name, *counts in rows}
+        return [
+            Coverage(name, wanted.get(name, 0.0), drawn.get(name, 0), *chosen.get(name, (0, 0, 0, 0)))
+            for name in sorted(wanted.keys() | drawn.keys() | chosen.keys())
+        ]
 
     def accepted_by_mode(self) -> list[tuple[str, int, int]]:
         """(most urgent response mode, dialogues, accepted), most frequent first."""

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -142,8 +143,8 @@ class Profile(_Section):
         return own or self.default
 
 
-class Rules(_Section):
-    """Bounds of every dialogue of a run. They are part of what a dialogue's fate depends on."""
+class Bounds(_Section):
+    """Bounds of every dialogue of a run."""
 
     seed: int = 0
     min_rounds: int = Field(default=2, ge=1, le=8)
@@ -155,10 +156,26 @@ class Rules(_Section):
     """How often one turn may be sent back before the dialogue is rejected."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> Rules:
+    def _ordered(self) -> Self:
         if self.min_rounds > self.max_rounds:
             raise ValueError(f"min_rounds {self.min_rounds} is above max_rounds {self.max_rounds}")
         return self
+
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Rules(Bounds):
+    """Bounds and coverage: the part of the settings that a dialogue's fate depends on."""
+
+    coverage: dict[str, Weight] = {}
+    """Modality -> its weight in the draw; empty means that all weigh the same, otherwise an unnamed one weighs 0."""
+
+    def shares(self, known: Iterable[str]) -> dict[str, float]:
+        """Modality -> wanted share of the dialogues, adding up to 1; those with none are left out."""
+        weights = {name: self.coverage.get(name, 0.0 if self.coverage else 1.0) for name in self.modalities or known}
+        total = sum(weights.values())
+        return {name: weight / total for name, weight in weights.items() if weight}
 
 
 BUILT_IN_MODELS = {
@@ -181,7 +198,9 @@ class Settings(_Section):
     """A folder that overlays the shipped prompts file by file."""
     models: dict[str, ModelSettings] = Field(default={}, validate_default=True)
     profiles: dict[str, Profile] = Field(default={}, validate_default=True)
-    grow: Rules = Rules()
+    grow: Bounds = Bounds()
+    coverage: dict[str, Weight] = {}
+    """Wanted shares of the modalities, as weights; see Rules.coverage."""
 
     @field_validator("models")
     @classmethod
@@ -200,6 +219,11 @@ class Settings(_Section):
                 if profile.model_for(role) not in self.models:
                     raise ValueError(f"profiles.{name}: {role} names the unknown model {profile.model_for(role)!r}")
         return self
+
+    @property
+    def rules(self) -> Rules:
+        """[grow] and [coverage] together."""
+        return Rules(**self.grow.model_dump(), coverage=self.coverage)
 
     def cast(self, profile: str | None) -> dict[Role, str]:
         """Role -> model name for a profile. Raises UsageError for an unknown one."""

@@ -223,12 +223,12 @@ async def test_the_live_view_counts_dialogues_calls_tokens_and_cost(
     model = ModelSettings(kind="rehearsal", model="rehearsal", sampling={}, price=price)
     settings = Settings(profile="p", models={"m": model}, profiles={"p": Profile(default="m")})
     library = Library()
-    journal = Journal.open(tmp_path / "run", fingerprint(settings, None, settings.grow, library), "0")
+    journal = Journal.open(tmp_path / "run", fingerprint(settings, None, settings.rules, library), "0")
     screen = Console(width=100, file=io.StringIO(), force_terminal=True, color_system=None)
     view = GrowView(rehearsal=True)
     posts = read_posts([EXAMPLES / "posts.jsonl"]).posts
     try:
-        async with seated(settings, None, settings.grow, library, journal) as (cast, caller):
+        async with seated(settings, None, settings.rules, library, journal) as (cast, caller):
             screen.print(view)
             grower = Grower(cast, caller, journal, (posts[0], posts[4], posts[20]), open_dialogues=3)
             view.watch(grower)

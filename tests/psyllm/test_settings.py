@@ -69,7 +69,7 @@ def test_the_shipped_example_is_right_and_serves_every_profile() -> None:
     settings = load_settings(EXAMPLES / "psyllm.toml")
     for profile in settings.profiles:
         assert set(settings.cast(profile).values()) <= set(settings.models)
-    assert settings.grow == Rules()
+    assert settings.rules == Rules()
 
 
 @pytest.mark.parametrize(
