@@ -6,8 +6,10 @@ import io
 import json
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from corpus.posts import read_posts
 from graphs.grow import Grower
 from graphs.table import fingerprint, seated
 from prompts.library import Library
-from psyllm.journal import Journal
+from psyllm.journal import DATABASE, Journal
 from psyllm.rehearsal import RehearsalProcess
 from psyllm.settings import ModelSettings, Price, Profile, Settings
 from tests.app.conftest import EIGHT, Desk, Done, until
@@ -149,6 +151,25 @@ def test_a_full_disk_ends_the_run_and_with_room_again_it_goes_on(desk: Desk, und
     assert "Traceback" not in stderr
     assert "cannot write the journal of run" in stderr
     assert "run the same command: it goes on" in stderr
+    assert desk.psyllm(*FOUR).returncode == 0
+    assert desk.exported() == of_first_four(undisturbed)
+
+
+def test_the_very_last_write_may_fail_too(desk: Desk, undisturbed: bytes) -> None:
+    assert desk.psyllm(*FOUR[:-1], "3").returncode == 0
+    last = json.loads((desk.folder / "posts.jsonl").read_text(encoding="utf-8").splitlines()[3])["id"]
+    with closing(sqlite3.connect(desk.folder / "run" / DATABASE)) as db:
+        db.execute(
+            "CREATE TRIGGER no_room BEFORE INSERT ON dialogues"
+            f" WHEN NEW.post_id = '{last}' BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+        db.commit()
+    done = desk.psyllm(*FOUR)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot write the journal of run" in done.stderr and "disk is full" in done.stderr
+    with closing(sqlite3.connect(desk.folder / "run" / DATABASE)) as db:
+        db.execute("DROP TRIGGER no_room")
+        db.commit()
     assert desk.psyllm(*FOUR).returncode == 0
     assert desk.exported() == of_first_four(undisturbed)
 
