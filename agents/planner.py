@@ -145,5 +145,4 @@ def case_plan(answer: PlanReply) -> CasePlan:
 
 def _offer(modality: Modality) -> str:
     matter = modality.matter
-    line = f"- {matter.id}: {matter.name}. {matter.summary} Fits: {', '.join(matter.indications)}."
-    return line + (f" Not when: {', '.join(matter.contraindications)}." if matter.contraindications else "")
+    return f"- {matter.id}: {matter.name}. {matter.summary} {modality.render('planner')}"

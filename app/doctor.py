@@ -32,6 +32,7 @@ def doctor_command(profile: str | None, settings_file: Path | None) -> None:
     """Print one line a check. Raises Failure if any went wrong."""
     settings = load_settings(settings_file)
     library = Library(settings.prompts)
+    library.check()
     knowledge = Knowledge.load(settings.grow.systems)
     names = settings.cast(profile)
     table = Table(box=None, show_header=False, pad_edge=False)

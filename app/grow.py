@@ -61,6 +61,7 @@ def grow_command(options: GrowOptions) -> None:
     settings = load_settings(options.settings)
     rules = _rules(settings, options)
     library = Library(options.prompts or settings.prompts)
+    library.check()
     for name in (*rules.modalities, *rules.coverage):
         library.modality(name)
     if not rules.shares(library.modalities):

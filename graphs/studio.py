@@ -80,6 +80,7 @@ def _cast() -> Cast:
 def _seated_once() -> Cast:
     settings = load_settings()
     library = Library(settings.prompts)
+    library.check()
     facts = fingerprint(settings, None, settings.rules, library)
     own = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     journal = WriteOnlyJournal.open(FOLDER / own, facts, __version__)

@@ -25,7 +25,7 @@ from psyllm.chat import Chat, Transient, retrying
 from psyllm.errors import Failure
 from psyllm.forms import Form, Misfit, form_of
 from psyllm.journal import Call, Journal, StoredReply, Usage, text_hash
-from psyllm.messages import Message, Prompt, Step
+from psyllm.messages import CHARACTERS_PER_TOKEN, Message, Prompt, Step
 from psyllm.records import Role
 from psyllm.settings import ModelSettings
 
@@ -33,8 +33,6 @@ Answered = TypeVar("Answered", bound=BaseModel)
 MAX_CORRECTIONS = 2
 REHEARSAL_FINGERPRINT = "psyllm-rehearsal"
 """What the rehearsal server calls itself in every answer, however it is reached."""
-CHARACTERS_PER_TOKEN = 3
-"""How prompt tokens are estimated before a call: English takes four or more, so the estimate is on the safe side."""
 _LANGCHAIN = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 log = structlog.get_logger()
 

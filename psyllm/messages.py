@@ -10,6 +10,9 @@ from typing import Literal
 
 from psyllm.records import PromptRef, Role
 
+CHARACTERS_PER_TOKEN = 3
+"""How prompt tokens are estimated before a call: English takes four or more, so the estimate is on the safe side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

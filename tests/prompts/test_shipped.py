@@ -258,15 +258,15 @@ def test_the_readme_names_every_variable_and_its_example_modality_loads(library:
                 assert f"`{variable}`" in readme
     (tmp_path / "modalities").mkdir()
     example = readme.partition("```markdown\n")[2].partition("```")[0]
-    (tmp_path / "modalities" / "sfbt.md").write_text(example, encoding="utf-8")
-    assert "exception_question" in Library(tmp_path).modality("sfbt").techniques
+    (tmp_path / "modalities" / "compassion_focused.md").write_text(example, encoding="utf-8")
+    assert "two_voices" in Library(tmp_path).modality("compassion_focused").techniques
 
 
 MISTAKES = [
-    ("# Task", "# Tasks", "section task is missing"),
-    ("# Task", "# Extra\n\n# Task", "unknown section extra"),
-    ("id: patient", "id: client", "id 'client' is not the file's name"),
-    ("summary: ", "sumary: ", "sumary"),
+    ("# Task", "# Tasks", "Task: this section is missing"),
+    ("# Task", "# Extra\n\n# Task", "Extra: unknown section"),
+    ("id: patient", "id: client", "client: is not the file's name; write id: patient"),
+    ("summary: ", "sumary: ", "sumary: unknown key; did you mean summary?"),
 ]
 
 
@@ -277,7 +277,7 @@ def test_a_mistake_in_an_edited_prompt_names_the_file(tmp_path: Path, old: str, 
     path = tmp_path / "roles" / "patient.md"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(UsageError) as error:
-        Library(tmp_path)
+        Library(tmp_path).check()
     assert str(path) in str(error.value)
     assert message in str(error.value)
 
