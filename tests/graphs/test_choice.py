@@ -112,17 +112,17 @@ async def test_a_post_against_every_modality_costs_no_call(tmp_path: Path, scrip
 
 
 async def test_the_planner_passes_over_the_first_candidate_only_with_a_reason(tmp_path: Path, scripted: Start) -> None:
-    rules = Rules(coverage={"mi": 1e9, "act": 1, "cbt": 1, "dbt": 1})
-    silent = PLAN | {"rejected": [{"id": name, "why": "The eggs."} for name in ("act", "dbt")]}
+    rules = Rules(coverage={"act": 1e9, "mi": 1, "cbt": 1, "dbt": 1})
+    silent = PLAN | {"rejected": [{"id": name, "why": "The eggs."} for name in ("mi", "dbt")]}
     endpoint = scripted(SCRIPT | {"plan": [silent, PLAN]})
     dialogue, *_ = await grow(tmp_path / "run", served(endpoint.base_url), rules)
     assert dialogue.plan is not None
-    assert (dialogue.plan.modality.drawn, dialogue.plan.modality.chosen) == ("mi", "cbt")
+    assert (dialogue.plan.modality.drawn, dialogue.plan.modality.chosen) == ("act", "cbt")
     complaint = endpoint.requests()[1]["messages"][-1]["content"]
-    assert "choose the first candidate, mi, or say in `rejected` what speaks against it" in complaint
+    assert "choose the first candidate, act, or say in `rejected` what speaks against it" in complaint
     with Run(tmp_path / "run") as run:
         counts = {row.modality: (row.drawn, row.chosen, row.accepted) for row in run.coverage()}
-    assert counts["mi"] == (1, 0, 0) and counts["cbt"] == (0, 1, 1)
+    assert counts["act"] == (1, 0, 0) and counts["cbt"] == (0, 1, 1)
 
 
 def test_shares_add_up_over_what_is_on_offer() -> None:
