@@ -107,6 +107,21 @@ def export(
     export_command(run, out, include_rehearsal=include_rehearsal, prompts=prompts)
 
 
+@app.command(epilog=example("psyllm desk runs/wizard --role therapist"))
+def desk(
+    run: RunFolder,
+    role: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Only calls to this role.", show_default=False)
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show what waits, and answer nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="When all is answered, wait for further calls.")] = False,
+) -> None:
+    """Answer calls that wait for a person: shows the next one, and takes its answer in your editor."""
+    from app.desk import desk_command
+
+    desk_command(run, role, listing=listing, watch=watch)
+
+
 @app.command(epilog=example("psyllm doctor --models openai"))
 def doctor(
     models: Annotated[str | None, typer.Option(metavar="PROFILE", help="Profile to check.", show_default=False)] = None,

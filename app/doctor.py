@@ -64,6 +64,8 @@ class Ready(BaseModel):
 
 
 async def _tiny_call(name: str, model: ModelSettings) -> str:
+    if model.kind == "desk":
+        return "answers come from people, with `psyllm desk RUN`; nothing to call"
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(http_session())
         base_url = await stack.enter_async_context(serving(model, rehearsal_latency_ms=0, slots=1))

@@ -22,6 +22,8 @@ from corpus.posts import read_posts
 from corpus.scrub import scrubbed
 from prompts.library import Library
 from psyllm import __version__
+from psyllm.desk import FOLDER as DESK
+from psyllm.desk import waiting_calls
 from psyllm.errors import Failure, UsageError
 from psyllm.journal import Journal, text_hash
 from psyllm.logs import configure
@@ -31,6 +33,7 @@ from psyllm.settings import Rules, Settings, load_settings
 
 if TYPE_CHECKING:
     from graphs.grow import Grower, Tally
+    from psyllm.calls import Caller
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells expect."""
@@ -82,6 +85,7 @@ def grow_command(options: GrowOptions) -> None:
             tally, stopped = runner.run(_grow(settings, options, rules, library, posts))
         except (asyncio.CancelledError, KeyboardInterrupt):
             console.print("stopped at once; finished calls are kept, and the same command goes on", style="yellow")
+            _say_what_waits(options.run)
             sys.exit(STOPPED)
     _farewell(options.run, tally, stopped=stopped)
     if stopped:
@@ -146,8 +150,9 @@ async def _grow(
             concurrency=options.concurrency,
             rehearsal_latency_ms=options.rehearsal_latency_ms,
         ) as (cast, caller):
-            places = sum({id(e): e.settings.concurrency for e in caller.endpoints.values()}.values())
-            width = 2 * (options.concurrency or places)
+            if any(endpoint.settings.kind == "desk" for endpoint in caller.endpoints.values()):
+                console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
+            width = _open_dialogues(caller, options.concurrency)
             with growing(cast.rehearsal) as show:
                 grower = Grower(
                     cast, caller, journal, posts, open_dialogues=width, on_dialogue=lambda _: show.refresh()
@@ -157,6 +162,16 @@ async def _grow(
                     await grower.run()
             journal.flush()
             return grower.tally, grower.tally.done < grower.tally.total
+
+
+def _open_dialogues(caller: Caller, concurrency: int | None) -> int:
+    """Twice the places of all models: `concurrency` is each one's, but not a desk's, where calls may wait for days."""
+    places = {endpoint.name: endpoint.settings for endpoint in caller.endpoints.values()}.values()
+    return 2 * sum((model.kind != "desk" and concurrency) or model.concurrency for model in places)
+
+
+def _at_desk(run: Path) -> str:
+    return f"`psyllm desk {run}`"
 
 
 def _remember(journal: Journal, library: Library, posts: tuple[Post, ...]) -> None:
@@ -209,4 +224,14 @@ def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
         console.print("stopped; nothing is lost, and the same command goes on", style="yellow")
     elif failed := tally.by_status[Status.FAILED]:
         console.print(f"{failed} failed; `psyllm status` says why, the same command tries them again", style="yellow")
+    _say_what_waits(run)
     console.print(f"next: psyllm status {run}", style="dim", soft_wrap=True)
+
+
+def _say_what_waits(run: Path) -> None:
+    if waiting := len(waiting_calls(run)):
+        console.print(
+            f"{waiting} {'call waits' if waiting == 1 else 'calls wait'} at the desk; answer with {_at_desk(run)}",
+            style="yellow",
+            soft_wrap=True,
+        )

@@ -22,6 +22,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import BaseModel
 
 from psyllm.chat import Chat, Transient, retrying
+from psyllm.desk import Desk
 from psyllm.errors import Failure
 from psyllm.forms import Form, Misfit, form_of
 from psyllm.journal import Call, Journal, StoredReply, Usage, text_hash
@@ -48,15 +49,17 @@ class Meter:
     """Tokens: prompt, cached, completion."""
     cost_usd: float = 0.0
     unpriced: bool = False
+    at_desk: int = 0
+    """Calls that wait at the desk now."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A model that answers: its chat model, its settings, and the places for calls in flight."""
+    """A model that answers: its chat model or a desk, its settings, and the places for calls in flight."""
 
     name: str
     settings: ModelSettings
-    chat: Chat
+    chat: Chat | Desk
     base_url: str
     gate: asyncio.Semaphore
 
@@ -140,7 +143,7 @@ class Caller:
             if self.stopping.is_set():
                 raise Failure("stopped", "the run is being stopped")
             try:
-                message, started = await self._send(endpoint, messages, form, sampling, troubles)
+                message, started = await self._send(endpoint, asked, form, troubles)
             except Failure as failure:
                 if failure.boundary == "endpoint":
                     unanswered = hashlib.sha256(key + repr(time.time()).encode()).digest()
@@ -175,14 +178,15 @@ class Caller:
     async def _send(
         self,
         endpoint: Endpoint,
-        messages: tuple[Message, ...],
+        asked: Call,
         form: Form[Answered],
-        sampling: Mapping[str, Any],
         troubles: list[str],
     ) -> tuple[AIMessage, float]:
         """The answer and when its request was sent (unix time); what went wrong before is added to `troubles`."""
-        outgoing: list[BaseMessage] = [_LANGCHAIN[m.role](m.text) for m in messages]
-        seed = {"seed": sampling["seed"]} if "seed" in sampling else {}
+        if isinstance(endpoint.chat, Desk):
+            return await self._at_desk(endpoint.chat, asked, form, channel=endpoint.settings.trace == "native")
+        outgoing: list[BaseMessage] = [_LANGCHAIN[m.role](m.text) for m in asked.messages]
+        seed = {"seed": asked.sampling["seed"]} if "seed" in asked.sampling else {}
         try:
             async for attempt in retrying(endpoint.settings.tries, self.stopping):
                 with attempt:
@@ -201,6 +205,17 @@ class Caller:
                 fatal=trouble.lost,
             ) from trouble
         raise AssertionError("tenacity ends with an answer or an error")
+
+    async def _at_desk(
+        self, desk: Desk, asked: Call, form: Form[Answered], *, channel: bool
+    ) -> tuple[AIMessage, float]:
+        started = time.time()
+        self.meter.at_desk += 1
+        try:
+            answer = await desk.answer(asked, form, self.stopping, channel=channel)
+        finally:
+            self.meter.at_desk -= 1
+        return AIMessage(answer.text, additional_kwargs={"reasoning": answer.reasoning}), started
 
     def _mark(self, step: Step, reply: StoredReply) -> None:
         if reply.rehearsal:

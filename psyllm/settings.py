@@ -13,7 +13,8 @@
     default = "deepseek"
     critic = "other"                           # a role can have a model of its own
 
-Two models and profiles are built in: `rehearsal` (rules, no model) and `embedded` (SmolLM2-135M in this process).
+Built in, as models and as profiles: `rehearsal` (rules, no model), `embedded` (SmolLM2-135M in this process) and `desk`
+(a person answers).
 """
 
 from __future__ import annotations
@@ -62,10 +63,15 @@ class Price(_Section):
         return ((prompt - cached) * self.input + cached * reused + completion * self.output) / 1e6
 
 
+DESK: dict[str, Any] = {"sampling": {}, "send_seed": False, "context": 1_000_000, "concurrency": 256}
+"""What a model of kind `desk` has where psyllm.toml says nothing else: people need no sampling and read long texts."""
+
+
 class ModelSettings(_Section):
-    kind: Literal["endpoint", "rehearsal", "embedded"] = "endpoint"
+    kind: Literal["endpoint", "rehearsal", "embedded", "desk"] = "endpoint"
+    """A desk sends nothing: its calls wait as files in the run folder until somebody answers them."""
     base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    """Up to and including /v1. Empty for the two built-in kinds, which start their own server."""
+    """Up to and including /v1. Empty for all kinds but `endpoint`."""
     model: str = Field(min_length=1)
     """The model's name as the endpoint knows it; part of the key under which an answer is reused."""
     api_key_env: str = ""
@@ -82,11 +88,16 @@ class ModelSettings(_Section):
     """Whether to send the call's seed; some endpoints refuse it."""
     price: Price | None = None
     concurrency: int = Field(default=16, ge=1, le=4096)
-    """Calls in flight at once; --concurrency overrides it."""
+    """Calls in flight at once; --concurrency overrides it, but not a desk's: there it is how many may wait."""
     timeout_s: float = Field(default=300, gt=0)
     """Seconds for one request, body included."""
     tries: int = Field(default=8, ge=1, le=50)
     """Requests per call before it counts as failed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _desk_has_patience(cls, given: Any) -> Any:
+        return DESK | given if isinstance(given, dict) and given.get("kind") == "desk" else given
 
     @field_validator("base_url")
     @classmethod
@@ -107,6 +118,8 @@ class ModelSettings(_Section):
     def _endpoint_has_url(self) -> ModelSettings:
         if self.kind == "endpoint" and not self.base_url:
             raise ValueError("base_url is missing")
+        if self.kind == "desk" and (self.base_url or self.api_key_env):
+            raise ValueError("a desk has no base_url and no api_key_env")
         return self
 
     @property
@@ -188,6 +201,7 @@ BUILT_IN_MODELS = {
         concurrency=2,
         timeout_s=900,
     ),
+    "desk": ModelSettings(kind="desk", model="desk"),
 }
 
 
