@@ -76,8 +76,9 @@ def _field(head: str, schema: Json, root: Json, pad: str) -> Iterator[str]:
     inner = pad + "  "
     hint = _hint(schema)
     if len(head) + len(hint) > WIDTH:
+        lead = f"{pad}# {head.strip(' -')} "
         yield from textwrap.wrap(
-            hint.strip(), WIDTH, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}#   ", break_long_words=False
+            hint, WIDTH, initial_indent=lead, subsequent_indent=f"{pad}#   ", break_long_words=False
         )
         hint = ""
     comment = f"  # {hint}" if hint else ""

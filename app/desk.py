@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -55,7 +56,10 @@ def desk_command(folder: Path, role: str | None, *, listing: bool, watch: bool) 
 
 
 def _list(folder: Path, role: str | None) -> None:
-    calls = [read_call(file) for file in waiting_calls(folder, role)]
+    calls = []
+    for file in waiting_calls(folder, role):
+        with suppress(FileNotFoundError):  # just taken
+            calls.append(read_call(file))
     if not calls:
         console.print(_nothing(folder, role))
         return
@@ -79,11 +83,13 @@ def _answer_all(folder: Path, role: str | None, *, watch: bool) -> None:
         files = [file for file in waiting_calls(folder, role) if file not in left]
         if files:
             told = False
-            if _answer(read_call(files[0]), len(files)):
-                console.print("answered", style="green")
-            else:
-                left.add(files[0])
-                console.print("left for later", style="yellow")
+            with suppress(FileNotFoundError):  # just taken
+                call = read_call(files[0])
+                if _answer(call, len(files)):
+                    console.print("answered", style="green")
+                else:
+                    left.add(call.file)
+                    console.print("left for later", style="yellow")
         elif watch:
             if not told:
                 console.print("waiting for further calls; Ctrl-C ends", style="dim")
@@ -118,6 +124,8 @@ def _answer(call: DeskCall, waiting: int) -> bool:
             console.print(f"  {mistake}", soft_wrap=True)
         if not typer.confirm("mend it now?", default=True, err=True):
             return False
+    if not call.file.exists():
+        raise UsageError(f"{call.file.name} was answered by somebody else meanwhile", hint=f"yours is kept in {draft}")
     if reasoning := answer.pop(CHANNEL, ""):
         write(call.beside(REASONING), str(reasoning).encode())
     write(call.beside(ANSWERS[0]), json.dumps(answer, ensure_ascii=False, indent=2).encode())

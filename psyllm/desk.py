@@ -174,10 +174,10 @@ class Desk:
         return True
 
     def _taken(self, file: Path, suffix: str) -> DeskAnswer:
-        """Move the call's files to `done` and read the answer there."""
+        """Move the call's files to `done`, the call first: nobody shall take it for waiting. Read the answer there."""
         done = self.folder / DONE
         _beside(file, ERROR).unlink(missing_ok=True)
-        for one in (_beside(file, REASONING), *(_beside(file, ending) for ending in ANSWERS), file):
+        for one in (file, _beside(file, REASONING), *(_beside(file, ending) for ending in ANSWERS)):
             with suppress(FileNotFoundError):
                 one.replace(done / one.name)
         reasoning = done / _beside(file, REASONING).name
@@ -196,12 +196,16 @@ def write(file: Path, data: bytes) -> None:
 
 def waiting_calls(run: Path, role: str | None = None) -> list[Path]:
     """The files of calls that wait for an answer, or for a mended one; the oldest first."""
-    files = [file for file in (run / FOLDER).glob(f"{role or '*'}/*.md") if _is_call(file) and not _answered(file)]
-    return sorted(files, key=lambda file: (file.stat().st_mtime, file.name))
+    found = []
+    for file in (run / FOLDER).glob(f"{role or '*'}/*.md"):
+        with suppress(FileNotFoundError):  # just taken
+            if _is_call(file) and not _answered(file):
+                found.append((file.stat().st_mtime, file))
+    return [file for _, file in sorted(found)]
 
 
 def read_call(file: Path) -> DeskCall:
-    """A call from its file. Raises UsageError if somebody has changed it beyond reading."""
+    """A call from its file. Raises UsageError if somebody spoiled it, FileNotFoundError if it is gone."""
     try:
         text = file.read_bytes().decode()
         matter = _MATTER.match(text)
@@ -219,7 +223,7 @@ def read_call(file: Path) -> DeskCall:
             schema=json.loads(schema.rpartition("\n```")[0]),
             since=file.stat().st_mtime,
         )
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise UsageError(
             f"{file} is no call any more ({type(error).__name__})", hint="delete it; `psyllm grow` writes it again"
         ) from error
