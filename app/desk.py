@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import typer
@@ -26,7 +26,7 @@ from rich.text import Text
 from app.answer_form import Json, blank_form, filled
 from app.plain import plain
 from app.screen import console, out
-from psyllm.desk import ANSWERS, ERROR, REASONING, DeskCall, read_call, waiting_calls, write
+from psyllm.desk import ANSWERS, ERROR, FOLDER, REASONING, DeskCall, read_call, waiting_calls, waits, write
 from psyllm.errors import UsageError
 from psyllm.records import ROLES
 from psyllm.runs import Run
@@ -64,16 +64,14 @@ def _list(folder: Path, role: str | None) -> None:
         console.print(_nothing(folder, role))
         return
     table = Table(title=f"{folder}: {_waiting(len(calls))}", title_justify="left", box=None, pad_edge=False)
-    for heading in ("role", "dialogue", "step", "since", "", "file"):
-        table.add_column(heading, header_style="bold", overflow="fold" if heading == "file" else "ellipsis")
+    for heading in ("role", "dialogue", "step", "since", ""):
+        table.add_column(heading, header_style="bold", no_wrap=True)
     for call in calls:
         state = "to mend" if call.beside(ERROR).exists() else "begun" if call.beside(DRAFT).exists() else ""
-        when = datetime.fromtimestamp(call.since).strftime("%d %b %H:%M")
-        file = str(call.file.relative_to(folder))
-        table.add_row(
-            call.role, call.dialogue[:8], _step(call), f"{when} ({_ago(call.since)})", Text(state, "yellow"), file
-        )
+        when = f"{datetime.fromtimestamp(call.since):%d %b %H:%M}, {_ago(call.since)}"
+        table.add_row(call.role, call.dialogue[:8], _step(call), when, Text(state, "yellow"))
     out.print(table)
+    out.print(f"each is a file in {folder / FOLDER}/ROLE", style="dim", soft_wrap=True)
 
 
 def _answer_all(folder: Path, role: str | None, *, watch: bool) -> None:
@@ -124,7 +122,7 @@ def _answer(call: DeskCall, waiting: int) -> bool:
             console.print(f"  {mistake}", soft_wrap=True)
         if not typer.confirm("mend it now?", default=True, err=True):
             return False
-    if not call.file.exists():
+    if not waits(call.file):
         raise UsageError(f"{call.file.name} was answered by somebody else meanwhile", hint=f"yours is kept in {draft}")
     if reasoning := answer.pop(CHANNEL, ""):
         write(call.beside(REASONING), str(reasoning).encode())
@@ -135,11 +133,11 @@ def _answer(call: DeskCall, waiting: int) -> bool:
 
 
 def _form(call: DeskCall) -> str:
-    """The empty form, below it as comments what went wrong before, and everything that was sent."""
+    """The empty form, below it as comments what went wrong before, and what was sent, the last message first."""
     notes = [f"{call.role}, step {_step(call)}, dialogue {call.dialogue}. Leave unchanged to answer later."]
     if (error := call.beside(ERROR)).exists():
         notes += error.read_text(encoding="utf-8", errors="replace").splitlines()
-    for role, text in call.messages:
+    for role, text in reversed(call.messages):
         notes += ["", f"-------- {role}", *plain(text).splitlines()]
     return blank_form(_schema(call)) + "\n" + "".join(f"# {note}".rstrip() + "\n" for note in notes)
 
@@ -189,7 +187,7 @@ def _shown(call: DeskCall, waiting: int) -> RenderableType:
     parts: list[RenderableType] = [
         Rule(style="dim"),
         Text(f"{call.role}   step {_step(call)}   dialogue {call.dialogue}   as {call.model}", style="bold"),
-        Text(f"since {_ago(call.since)}   {_waiting(waiting)}   {call.file}", style="dim"),
+        Text(f"waits for {_ago(call.since)}   {_waiting(waiting)}   {call.file}", style="dim"),
     ]
     for role, text in call.messages:
         parts += [Text(f"\n{role}", style="magenta"), Text(text)]
@@ -203,7 +201,10 @@ def _step(call: DeskCall) -> str:
 
 
 def _ago(since: float) -> str:
-    return str(timedelta(seconds=max(0, int(time.time() - since))))
+    """How long something has waited: 5 s, 12 min, 3 h, 2 d."""
+    seconds = max(0, int(time.time() - since))
+    sizes = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+    return next((f"{seconds // size} {unit}" for size, unit in sizes if seconds >= 2 * size), f"{seconds} s")
 
 
 def _waiting(count: int) -> str:

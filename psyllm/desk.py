@@ -199,9 +199,19 @@ def waiting_calls(run: Path, role: str | None = None) -> list[Path]:
     found = []
     for file in (run / FOLDER).glob(f"{role or '*'}/*.md"):
         with suppress(FileNotFoundError):  # just taken
-            if _is_call(file) and not _answered(file):
+            if waits(file):
                 found.append((file.stat().st_mtime, file))
     return [file for _, file in sorted(found)]
+
+
+def waits(file: Path) -> bool:
+    """Whether a file is a call without an answer, or with one that was found unreadable and not mended since."""
+    if file.parent.name == DONE or file.name.endswith((*ANSWERS, REASONING)) or not file.exists():
+        return False
+    error = _beside(file, ERROR)
+    refused = error.stat().st_mtime_ns if error.exists() else 0
+    answers = [answer for suffix in ANSWERS if (answer := _beside(file, suffix)).exists()]
+    return all(answer.stat().st_mtime_ns <= refused for answer in answers)
 
 
 def read_call(file: Path) -> DeskCall:
@@ -231,18 +241,6 @@ def read_call(file: Path) -> DeskCall:
 
 def _beside(file: Path, suffix: str) -> Path:
     return file.with_name(file.name.removesuffix(".md") + suffix)
-
-
-def _is_call(file: Path) -> bool:
-    return file.parent.name != DONE and not file.name.startswith(".") and not file.name.endswith((*ANSWERS, REASONING))
-
-
-def _answered(file: Path) -> bool:
-    """Whether an answer lies there that nobody has found unreadable."""
-    error = _beside(file, ERROR)
-    refused = error.stat().st_mtime_ns if error.exists() else 0
-    answers = (_beside(file, suffix) for suffix in ANSWERS)
-    return any(answer.exists() and answer.stat().st_mtime_ns > refused for answer in answers)
 
 
 def _name(call: Call) -> str:

@@ -32,6 +32,7 @@ HELP = [
     "grow",
     "status",
     "export",
+    "desk",
     "doctor",
     "trace",
     "trace show",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from psyllm.desk import DeskCall, read_call, waiting_calls
 from psyllm.errors import UsageError
 from psyllm.forms import form_of
 from psyllm.runs import Run
-from tests.app.conftest import Desk, until
+from tests.app.conftest import Desk, desk_in, until
 from tests.app.test_bad_input import refused
 
 GROW = ("grow", "posts.jsonl", "--run", "run", "--limit", "3", "--rounds", "2")
@@ -37,11 +38,13 @@ import sys
 from pathlib import Path
 drafts = Path(__file__).with_name("drafts")
 texts = sorted(drafts.glob("*"))
-file = Path(sys.argv[1])
+file = Path(sys.argv[-1])
 (Path(__file__).with_name("opened")).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
 if texts:
     file.write_text(texts[0].read_text(encoding="utf-8"), encoding="utf-8")
     texts[0].unlink()
+if "rival" in sys.argv:
+    file.with_name(file.name.replace(".draft.yaml", ".answer.json")).write_text("{}", encoding="utf-8")
 """
 FORM = """
 reasoning: |-
@@ -74,12 +77,32 @@ def ended(process: subprocess.Popen[str]) -> bool:
     return process.returncode is not None
 
 
-def editor(desk: Desk, *drafts: str) -> dict[str, str]:
-    """An $EDITOR that saves these texts in turn, then none."""
+def editor(desk: Desk, *drafts: str, option: str = "") -> dict[str, str]:
+    """An $EDITOR that saves these texts in turn, then none; with "rival", while somebody else answers too."""
     script = desk.folder / desk.write("editor.py", SCRIPTED_EDITOR)
     for n, draft in enumerate(drafts):
         desk.write(f"drafts/{n}", draft)
-    return {"EDITOR": f"{sys.executable} {script}"}
+    return {"EDITOR": f"{sys.executable} {script} {option}"}
+
+
+@pytest.fixture(scope="module")
+def three_wait(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run that was stopped while three calls waited at the desk."""
+    desk = desk_in(tmp_path_factory.mktemp("stopped"))
+    run = wizard(desk)
+    process = desk.start(*GROW, "--concurrency", "1")
+    until(process, lambda: len(waiting_calls(run)) == 3)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "3 calls wait at the desk; answer with `psyllm desk run`" in said
+    return desk.folder
+
+
+@pytest.fixture
+def stopped(three_wait: Path, tmp_path: Path) -> Desk:
+    shutil.copytree(three_wait, tmp_path, dirs_exist_ok=True)
+    return Desk(tmp_path)
 
 
 def test_a_person_plays_one_role_while_the_run_grows(desk: Desk) -> None:
@@ -110,14 +133,8 @@ def test_a_person_plays_one_role_while_the_run_grows(desk: Desk) -> None:
     assert waiting_calls(run) == []
 
 
-def test_answers_that_come_while_nothing_runs_are_found_by_the_same_command(desk: Desk) -> None:
-    run = wizard(desk)
-    process = desk.start(*GROW)
-    until(process, lambda: len(waiting_calls(run)) == 3 and desk.count("calls") > 3)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "3 calls wait at the desk; answer with `psyllm desk run`" in said
+def test_answers_that_come_while_nothing_runs_are_found_by_the_same_command(stopped: Desk) -> None:
+    desk, run = stopped, stopped.folder / "run"
     paid = desk.count("calls")
     first, *others = waiting_calls(run)
     for file in others:
@@ -139,12 +156,8 @@ def test_answers_that_come_while_nothing_runs_are_found_by_the_same_command(desk
     assert desk.count("calls") > paid
 
 
-def test_a_person_mends_what_does_not_fit_and_leaves_the_rest_for_later(desk: Desk) -> None:
-    run = wizard(desk)
-    process = desk.start(*GROW)
-    until(process, lambda: len(waiting_calls(run)) == 3)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+def test_a_person_mends_what_does_not_fit_and_leaves_the_rest_for_later(stopped: Desk) -> None:
+    desk, run = stopped, stopped.folder / "run"
     first = waiting_calls(run)[0]
     good = FORM.format(technique=reply_to(read_call(first))["technique"])
     wrong = "technique: [humming\n", "technique: humming\ntext: Hm.\n", good
@@ -164,6 +177,18 @@ def test_a_person_mends_what_does_not_fit_and_leaves_the_rest_for_later(desk: De
     assert "begun" in desk.psyllm("desk", "run", "--list").stdout
 
 
+def test_an_answer_that_somebody_else_gave_meanwhile_is_not_written_over(stopped: Desk) -> None:
+    run = stopped.folder / "run"
+    first = waiting_calls(run)[0]
+    form = FORM.format(technique=reply_to(read_call(first))["technique"])
+    done = stopped.psyllm("desk", "run", env=editor(stopped, form, option="rival"))
+    assert done.returncode == 2
+    assert "answered by somebody else meanwhile" in done.stderr
+    assert "yours is kept in" in done.stderr
+    assert first.with_name(first.name.removesuffix(".md") + ".answer.json").read_text(encoding="utf-8") == "{}"
+    assert first.with_name(first.name.removesuffix(".md") + ".draft.yaml").read_text(encoding="utf-8") == form
+
+
 def test_every_role_can_sit_at_the_desk_without_settings(desk: Desk) -> None:
     process = desk.start(*GROW, "--models", "desk")
     until(process, lambda: len(waiting_calls(desk.folder / "run", "planner")) == 3)
@@ -174,13 +199,9 @@ def test_every_role_can_sit_at_the_desk_without_settings(desk: Desk) -> None:
     assert "answers come from people" in " ".join(done.stdout.split())
 
 
-def test_wrong_use_of_the_desk_is_told(desk: Desk) -> None:
+def test_wrong_use_of_the_desk_is_told(stopped: Desk) -> None:
+    desk, run = stopped, stopped.folder / "run"
     refused(desk.psyllm("desk", "nowhere"), "nowhere holds no run")
-    run = wizard(desk)
-    process = desk.start(*GROW)
-    until(process, lambda: len(waiting_calls(run)) == 3)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
     refused(desk.psyllm("desk", "run", "--role", "therapst"), "'therapst'", "planner, patient")
     for command, words in (("no-such-editor", "cannot start the editor"), ("false", "nothing was taken")):
         done = desk.psyllm("desk", "run", env={"EDITOR": command})

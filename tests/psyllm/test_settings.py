@@ -134,7 +134,7 @@ def test_files_that_are_no_text_are_named(tmp_path: Path) -> None:
 def test_an_unknown_profile_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="'gpt'") as error:
         Settings().cast("gpt")
-    assert error.value.hint == "known: embedded, rehearsal"
+    assert error.value.hint == "known: desk, embedded, rehearsal"
 
 
 def test_sampling_cannot_say_what_psyllm_says_itself() -> None:
