@@ -32,7 +32,7 @@ class PatientReply(BaseModel):
 
 
 STEP = Step(dialogue_id="d1e5" * 4, post_id="p1", repeat=0, round=1, node="patient", attempt=0)
-SYSTEM = "You are the client.\r\n````text\n## user\n`````\nstill the system \u2028 message\n\n---\n"
+SYSTEM = "You are the client.\r\n````text\n## user\n````\n\n## user\n\n`````\nstill the system \u2028 message\n\n---\n"
 PROMPT = Prompt(
     "patient",
     (Message("system", (SYSTEM,)), Message("user", ("Speak.",))),
@@ -53,7 +53,7 @@ async def at_desk(folder: Path, **settings: Any) -> AsyncIterator[Caller]:
 
 
 def asked(caller: Caller, step: Step = STEP) -> asyncio.Task[tuple[PatientReply, str]]:
-    return asyncio.create_task(caller.ask(step, PROMPT, PatientReply))
+    return asyncio.create_task(asyncio.wait_for(caller.ask(step, PROMPT, PatientReply), DEADLINE_S))
 
 
 async def seen(look: Callable[[], T]) -> T:
