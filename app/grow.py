@@ -55,10 +55,18 @@ class GrowOptions:
     skip_invalid: bool = False
     rehearsal_latency_ms: float = 0
     settings: Path | None = None
+    answers_from: Path | None = None
+    """A run whose paid calls are taken over where they are the same."""
 
 
 def grow_command(options: GrowOptions) -> None:
     """Grow, show progress, say how to go on. Raises UsageError or Failure; exits with 130 after Ctrl-C."""
+    if code := grow(options):
+        sys.exit(code)
+
+
+def grow(options: GrowOptions) -> int:
+    """As the command, but returns its exit code: 0, 1 if dialogues failed, STOPPED after Ctrl-C."""
     configure()
     sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn beside a busy event loop
     settings = load_settings(options.settings)
@@ -86,12 +94,11 @@ def grow_command(options: GrowOptions) -> None:
         except (asyncio.CancelledError, KeyboardInterrupt):
             console.print("stopped at once; finished calls are kept, and the same command goes on", style="yellow")
             _say_what_waits(options.run)
-            sys.exit(STOPPED)
+            return STOPPED
     _farewell(options.run, tally, stopped=stopped)
     if stopped:
-        sys.exit(STOPPED)
-    if tally.by_status[Status.FAILED]:
-        sys.exit(1)
+        return STOPPED
+    return 1 if tally.by_status[Status.FAILED] else 0
 
 
 def _rules(settings: Settings, options: GrowOptions) -> Rules:
@@ -137,7 +144,7 @@ async def _grow(
             loop.call_soon_threadsafe(grower.stop, failure)
 
     facts = fingerprint(settings, options.profile, rules, library)
-    journal = Journal.open(options.run, facts, __version__, on_failure)
+    journal = Journal.open(options.run, facts, __version__, on_failure, options.answers_from)
     with ExitStack() as stack:
         stack.callback(journal.close)
         _remember(journal, library, posts)

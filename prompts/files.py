@@ -21,17 +21,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from prompts import templates
-from prompts.matter import CriticMatter, ModalityMatter, RoleMatter, Technique
+from prompts.matter import Clinical, CriticMatter, ModalityMatter, RoleMatter, Technique, did_you_mean
 from psyllm.errors import UsageError
 from psyllm.messages import CHARACTERS_PER_TOKEN
 from psyllm.records import PromptRef
@@ -116,8 +115,10 @@ class PromptFile:
     lines: Mapping[str, int]
     """Section name -> the file's line on which its text starts."""
     sha256: str
+    """Of the text."""
     text: str
-    """The whole file."""
+    """The whole file, with plain line ends."""
+    kind: ClassVar[Kind] = "role"
 
     @property
     def ref(self) -> PromptRef:
@@ -127,6 +128,11 @@ class PromptFile:
     def tokens(self) -> int:
         """Estimated as calls are, at three characters a token."""
         return len(self.text) // CHARACTERS_PER_TOKEN
+
+    def line_of(self, words: str, after: str = "") -> int:
+        """The line on which these words first stand, after others; 1 if they do not."""
+        found = re.search(rf"{re.escape(after)}.*?(?<!\w)({re.escape(words)})(?!\w)", self.text, re.DOTALL)
+        return self.text.count("\n", 0, found.start(1)) + 1 if found else 1
 
     def render(self, section: str, **variables: object) -> str:
         """Render one section. Raises UsageError naming file and line of a template that fails."""
@@ -142,27 +148,24 @@ class PromptFile:
 @dataclass(frozen=True)
 class Modality(PromptFile):
     matter: ModalityMatter
+    kind: ClassVar[Kind] = "modality"
 
     @cached_property
     def techniques(self) -> Mapping[str, Technique]:
         return {technique.id: technique for technique in self.matter.techniques}
 
 
-def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """'; did you mean X?' for the nearest of what is known, '' if nothing is near."""
-    near = get_close_matches(value, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def read(path: Path, kind: Kind) -> tuple[PromptFile | None, list[Mistake]]:
-    """The file, or None and all that is wrong with it."""
+def read(path: Path, kind: Kind, clinical: Clinical | None = None) -> tuple[PromptFile | None, list[Mistake]]:
+    """The file, or None and all that is wrong with it; clinical ids are looked up where `clinical` is given."""
     try:
-        return parse(path, path.read_bytes(), kind)
+        return parse(path, path.read_bytes(), kind, clinical)
     except OSError as error:
         return None, [Mistake(path, 1, f"cannot be read: {error.strerror}")]
 
 
-def parse(path: Path, raw: bytes, kind: Kind) -> tuple[PromptFile | None, list[Mistake]]:
+def parse(
+    path: Path, raw: bytes, kind: Kind, clinical: Clinical | None = None
+) -> tuple[PromptFile | None, list[Mistake]]:
     """As `read`, for bytes that need not lie under that path any more."""
     try:
         text = raw.decode("utf-8-sig").replace("\r\n", "\n")
@@ -174,7 +177,7 @@ def parse(path: Path, raw: bytes, kind: Kind) -> tuple[PromptFile | None, list[M
     head, fence, body = text.removeprefix("---\n").partition("\n---\n")
     if not fence:
         return None, [Mistake(path, text.count("\n") + 1, "front matter never ends; close it with a line '---'")]
-    matter, mistakes = _front_matter(path, head, _shape(path, kind))
+    matter, mistakes = _front_matter(path, head, _shape(path, kind), clinical)
     wanted = MODALITY_SECTIONS if kind == "modality" else SECTIONS.get(path.stem, {})
     sections, lines, more = _sections(path, body, head.count("\n") + 4, wanted)
     mistakes += more
@@ -184,7 +187,7 @@ def parse(path: Path, raw: bytes, kind: Kind) -> tuple[PromptFile | None, list[M
     if matter is None or mistakes:
         return None, sorted(mistakes)
     made = Modality if kind == "modality" else PromptFile
-    return made(path, matter, sections, lines, hashlib.sha256(raw).hexdigest(), text), []  # type: ignore[arg-type]
+    return made(path, matter, sections, lines, hashlib.sha256(text.encode()).hexdigest(), text), []  # type: ignore[arg-type]
 
 
 def _shape(path: Path, kind: Kind) -> type[RoleMatter]:
@@ -194,7 +197,9 @@ def _shape(path: Path, kind: Kind) -> type[RoleMatter]:
 # ---------------------------------------------------------------- front matter
 
 
-def _front_matter(path: Path, head: str, shape: type[RoleMatter]) -> tuple[RoleMatter | None, list[Mistake]]:
+def _front_matter(
+    path: Path, head: str, shape: type[RoleMatter], clinical: Clinical | None
+) -> tuple[RoleMatter | None, list[Mistake]]:
     tabs = [n for n, line in enumerate(head.split("\n"), 2) if "\t" in line[: len(line) - len(line.lstrip())]]
     if tabs:
         return None, [Mistake(path, n, "a tab; YAML is indented with spaces") for n in tabs]
@@ -208,7 +213,7 @@ def _front_matter(path: Path, head: str, shape: type[RoleMatter]) -> tuple[RoleM
         return None, [Mistake(path, mark.line + 2 if mark else 2, f"front matter is not YAML: {problem}")]
     mistakes = [Mistake(path, line, f"{key}: stands twice") for key, line in _repeated_keys(node)]
     try:
-        matter = shape.model_validate(value)
+        matter = shape.model_validate(value, context=clinical)
     except ValidationError as error:
         found = error.errors()
         inner = {e["loc"][:-1] for e in found}

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
-from prompts.files import SECTIONS, Kind, Mistake, Modality, PromptFile, did_you_mean, parse, read
-from prompts.matter import CriticMatter
+from prompts.files import SECTIONS, Kind, Mistake, Modality, PromptFile, parse, read
+from prompts.matter import Clinical, CriticMatter, did_you_mean
 from psyllm.errors import UsageError
 
 __all__ = ["SHIPPED", "Library", "Modality", "PromptFile", "stored_role"]
@@ -48,8 +48,11 @@ class Shelf(dict[str, _File]):
 class Library:
     """The files without mistakes, and the mistakes of the others."""
 
-    def __init__(self, overlay: Path | None = None) -> None:
-        """Read every file. Raises UsageError for an overlay that is no folder of prompts."""
+    def __init__(self, overlay: Path | None = None, clinical: Clinical | None = None) -> None:
+        """Read every file; clinical ids are looked up where `clinical` is given.
+
+        Raises UsageError for an overlay that is no folder of prompts.
+        """
         if overlay is not None and not any((overlay / folder).is_dir() for folder in FOLDERS.values()):
             raise UsageError(f"{overlay} is no folder of prompts", hint="make roles/ or modalities/ in it")
         self.overlay = overlay
@@ -58,7 +61,7 @@ class Library:
         self.mistakes: list[Mistake] = []
         """Of all files, by file and line."""
         for folder in filter(None, (SHIPPED, overlay)):
-            self._read(folder)
+            self._read(folder, clinical)
         self._share_markers()
         self.mistakes.sort()
 
@@ -83,13 +86,13 @@ class Library:
     def files(self) -> tuple[PromptFile, ...]:
         return (*self.roles.values(), *self.modalities.values())
 
-    def _read(self, folder: Path) -> None:
+    def _read(self, folder: Path, clinical: Clinical | None) -> None:
         for kind, name in FOLDERS.items():
             shelf = cast(Shelf[PromptFile], self.roles if kind == "role" else self.modalities)
             for path in sorted((folder / name).glob("*.md")):
                 shelf.forget(path.stem)
                 misplaced = _misplaced(path, kind)
-                file, mistakes = (None, [misplaced]) if misplaced else read(path, kind)
+                file, mistakes = (None, [misplaced]) if misplaced else read(path, kind, clinical)
                 if file is not None:
                     shelf[path.stem] = file
                 else:
@@ -136,8 +139,9 @@ def stored_role(name: str, text: str) -> PromptFile:
 
 
 def _taken(modality: Modality, marker: str, owner: str) -> Mistake:
-    line = modality.text[: modality.text.find(f"id: {marker}")].count("\n") + 1
-    return Mistake(modality.path, line, f"{marker}: this marker is {owner}'s; take another id")
+    return Mistake(
+        modality.path, modality.line_of(f"id: {marker}"), f"{marker}: this marker is {owner}'s; take another id"
+    )
 
 
 def _misplaced(path: Path, kind: Kind) -> Mistake | None:

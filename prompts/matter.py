@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from psyllm.records import SAFETY_PROTOCOL
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+@dataclass(frozen=True)
+class Clinical:
+    """What clinical/ knows by name. As validation context it is looked up; without it only an id's form counts."""
+
+    ids: frozenset[str]
+    """Disorders, criteria, factors, and risk domains with a level."""
+    technique_classes: frozenset[str]
+
+
+def did_you_mean(value: str, known: Iterable[str]) -> str:
+    """'; did you mean X?' for the nearest of what is known, '' if nothing is near."""
+    near = get_close_matches(value, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _known_id(name: str, info: ValidationInfo) -> str:
+    if isinstance(info.context, Clinical) and name not in info.context.ids:
+        raise ValueError(f"nothing clinical is called so{did_you_mean(name, info.context.ids)}")
+    return name
+
+
+def _known_class(name: str, info: ValidationInfo) -> str:
+    if isinstance(info.context, Clinical) and name not in info.context.technique_classes:
+        raise ValueError(f"no technique class is called so{did_you_mean(name, info.context.technique_classes)}")
+    return name
+
+
 ClinicalId = Annotated[
-    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[A-Z][A-Za-z0-9_]*|:[1-9])?$"), Field(title="clinical id")
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[A-Z][A-Za-z0-9_]*|:[1-9])?$"),
+    AfterValidator(_known_id),
 ]
-"""A disorder (mdd), a criterion (mdd.A1), a factor (loneliness), or a risk domain at or above a level (suicide:4).
-Whether it exists is known to clinical/ and checked by `psyllm prompt lint`."""
+"""A disorder (mdd), a criterion (mdd.A1), a factor (loneliness), or a risk domain at or above a level (suicide:4)."""
 
 
 class _Matter(BaseModel):
@@ -34,7 +67,7 @@ class RoleMatter(_Matter):
 class Technique(_Matter):
     id: Slug
     """Any slug but safety_protocol, which is reserved."""
-    klass: Slug = Field(alias="class")
+    klass: Annotated[Slug, AfterValidator(_known_class)] = Field(alias="class")
     """Class that a risk mode may lock, e.g. exposure or deep_interpretation."""
     line: str
     """What it is, in one line."""

@@ -26,7 +26,7 @@ from psyllm.desk import Desk
 from psyllm.errors import Failure
 from psyllm.forms import Form, Misfit, form_of
 from psyllm.journal import Call, Journal, StoredReply, Usage, text_hash
-from psyllm.messages import CHARACTERS_PER_TOKEN, Message, Prompt, Step
+from psyllm.messages import CHARACTERS_PER_TOKEN, Message, Prompt, Step, with_instruction
 from psyllm.records import Role
 from psyllm.settings import ModelSettings
 
@@ -95,7 +95,7 @@ class Caller:
         """The parsed answer and the model's own reasoning. Raises Failure, see agents.cast.Asker."""
         endpoint = self.endpoints[prompt.role]
         form = form_of(schema, endpoint.settings.structured)
-        messages = _with_instruction(prompt.messages, form.instruction)
+        messages = with_instruction(prompt.messages, form.instruction)
         for correction in range(MAX_CORRECTIONS + 1):
             _check_budget(endpoint.settings, step, prompt.role, messages)
             reply, value = await self._call(endpoint, step, prompt, messages, form, correction)
@@ -289,13 +289,6 @@ def _stored(message: AIMessage) -> StoredReply:
         finish_reason=str(facts.get("finish_reason") or "stop"),
         rehearsal=facts.get("system_fingerprint") == REHEARSAL_FINGERPRINT,
     )
-
-
-def _with_instruction(messages: tuple[Message, ...], instruction: str) -> tuple[Message, ...]:
-    if not instruction:
-        return messages
-    first = messages[0]
-    return (Message(first.role, (*first.parts, instruction)), *messages[1:])
 
 
 def _usage(message: AIMessage) -> Usage:

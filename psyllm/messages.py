@@ -25,6 +25,14 @@ class Message:
         return "\n\n".join(self.parts)
 
 
+def with_instruction(messages: tuple[Message, ...], instruction: str) -> tuple[Message, ...]:
+    """The messages with an instruction at the end of the first one; unchanged if it is empty."""
+    if not instruction:
+        return messages
+    first = messages[0]
+    return (Message(first.role, (*first.parts, instruction)), *messages[1:])
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """Everything that one call sends, and which prompt files it was rendered from."""
