@@ -35,7 +35,7 @@ FEWEST = 5
 
 def run_name(settings: Settings, profile: str | None, library: Library, modalities: Sequence[str], *more: str) -> str:
     """8 hex digits of everything that decides these dialogues."""
-    facts = fingerprint(settings, profile, settings.grow, library) | {"modalities": modalities, "more": more}
+    facts = fingerprint(settings, profile, settings.rules, library) | {"modalities": modalities, "more": more}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 

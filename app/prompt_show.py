@@ -114,9 +114,9 @@ def messages(
 ) -> list[Shown]:
     """Every call that these roles would make at this point of the conversation, for a role or in a modality."""
     models = {role: settings.models[model] for role, model in settings.cast(profile).items()}
-    knowledge = Knowledge.load(settings.grow.systems)
+    knowledge = Knowledge.load(settings.rules.systems)
     native = frozenset(role for role, model in models.items() if model.trace == "native")
-    cast = Cast(_Nobody(native), library, knowledge, settings.grow, rehearsal=False, models={})
+    cast = Cast(_Nobody(native), library, knowledge, settings.rules, rehearsal=False, models={})
     case = sample(knowledge, post)
     own = library.modality(name if name in library.modalities else case.plan.modality.chosen)
     candidates = (own,) if name in library.modalities else tuple(library.modalities.values())

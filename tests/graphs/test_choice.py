@@ -77,15 +77,15 @@ async def test_the_draw_does_not_depend_on_company_or_order(choose: Callable[...
     assert [ids(c) for c in other_seed] != [ids(c) for c in choices]
 
 
-async def test_what_the_post_indicates_comes_first_and_what_it_forbids_is_not_offered(
+async def test_what_the_post_indicates_weighs_twice_and_what_it_forbids_is_not_offered(
     choose: Callable[..., Any],
 ) -> None:
     words = "I can't fall asleep before four and lie awake every night. Some days I want to kill myself."
     for heard in ("insomnia", "insomnia.A1", "suicide:2"):
         rules = Rules(modalities=("act", "cbt", "mi"))
-        posts = [post(words, f"p{n}") for n in range(8)]
-        for choice in await choose(posts, rules, library_with("mi", indications=(heard,))):
-            assert ids(choice)[0] == "mi"
+        posts = [post(words, f"p{n}") for n in range(600)]
+        first = [ids(choice)[0] for choice in await choose(posts, rules, library_with("mi", indications=(heard,)))]
+        assert abs(first.count("mi") / len(first) - 1 / 2) < 4 * math.sqrt(1 / 4 / len(first))
         for choice in await choose(posts, rules, library_with("mi", contraindications=(heard,))):
             assert sorted(ids(choice)) == ["act", "cbt"]
             assert choice.refused == (("mi", heard),)
