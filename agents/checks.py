@@ -19,6 +19,7 @@ from typing import Generic, Literal, TypeVar
 import yaml
 
 from clinical import Knowledge
+from clinical.risk import SAFETY_MODES
 from prompts.library import Modality
 from psyllm.reasons import codes_for, meaning
 from psyllm.records import CRISIS_CONTACTS, SAFETY_PROTOCOL, CasePlan, Finding, Post, Reason, Reply, Turn
@@ -26,7 +27,6 @@ from psyllm.records import CRISIS_CONTACTS, SAFETY_PROTOCOL, CasePlan, Finding, 
 DETAIL = 160
 """Most characters of a reason's detail."""
 
-_SAFETY = ("safety_first", "emergency")
 _COPIED_RUN = 12
 _QUOTED = 3
 """Fewest words of a quote that can be looked up."""
@@ -336,7 +336,7 @@ def _supported(findings: Sequence[Finding], about: set[str], clause: str, verdic
 
 def _no_verdict(case: _ReplyCase) -> Iterator[str]:
     reasoning = _plain(case.reply.reasoning)
-    if case.now.mode not in _SAFETY and not _listed("verdict_words").search(reasoning):
+    if case.now.mode not in SAFETY_MODES and not _listed("verdict_words").search(reasoning):
         yield "the reasoning does not say what is and is not supported"
 
 
@@ -354,13 +354,13 @@ def _locked_technique(case: _ReplyCase) -> Iterator[str]:
     technique, mode = case.reply.technique, case.now.mode
     known = case.modality.techniques.get(technique)
     locked = known is not None and known.klass in case.knowledge.locked_classes(mode)
-    if technique != SAFETY_PROTOCOL and (locked or mode in _SAFETY):
+    if technique != SAFETY_PROTOCOL and (locked or mode in SAFETY_MODES):
         yield f"{technique} in mode {mode}"
 
 
 def _many_questions(case: _ReplyCase) -> list[str]:
     questions = [sentence.strip() for sentence in _sentences(case.reply.text) if "?" in sentence]
-    return questions if case.reply.text.count("?") > (1 if case.now.mode in _SAFETY else 2) else []
+    return questions if case.reply.text.count("?") > (1 if case.now.mode in SAFETY_MODES else 2) else []
 
 
 def _stock_opening(case: _ReplyCase) -> Iterator[str]:
@@ -381,7 +381,7 @@ def _repeated(case: _ReplyCase) -> Iterator[str]:
 
 
 def _advice(case: _ReplyCase) -> list[str]:
-    if case.now.mode in _SAFETY:
+    if case.now.mode in SAFETY_MODES:
         return []
     text = _plain(case.reply.text)
     items = re.findall(r"^\s*(?:[-*•]|\d+[.)])\s.*", text, re.MULTILINE)
@@ -398,10 +398,10 @@ def _suggestions(sentence: str) -> int:
 def _missing_step(case: _ReplyCase) -> Iterator[str]:
     level = max((risk.level for risk in case.now.risks), default=0)
     if CRISIS_CONTACTS not in case.reply.text and (
-        case.now.mode in _SAFETY or (case.now.mode == "explore" and level >= 2)
+        case.now.mode in SAFETY_MODES or (case.now.mode == "explore" and level >= 2)
     ):
         yield f"the placeholder {CRISIS_CONTACTS} is missing"
-    suicidal = case.now.mode != "ordinary" and any(r.domain == "suicide" and r.level >= 1 for r in case.now.risks)
+    suicidal = any(r.domain == "suicide" and (r.level or r.mode != "ordinary") for r in case.now.risks)
     named = any(_listed("plain_words").search(_plain(text)) for text in (*case.earlier, case.reply.text))
     if suicidal and not named:
         yield "suicide is not named in plain words"
@@ -456,7 +456,7 @@ def _nothing_new(turns: Sequence[Turn]) -> Iterator[str]:
 
 
 def _dropped_risk(turns: Sequence[Turn]) -> Iterator[str]:
-    raised = next((turn for turn in turns if turn.mode in _SAFETY), None)
+    raised = next((turn for turn in turns if turn.mode in SAFETY_MODES), None)
     if raised:
         later = (turn for turn in turns if turn.round > raised.round and turn.mode == "ordinary")
         yield from (f"{raised.mode} in round {raised.round}, ordinary in round {turn.round}" for turn in later)

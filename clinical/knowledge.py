@@ -7,7 +7,7 @@ findings = knowledge.assess(evidence, facts)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -186,9 +186,18 @@ class Knowledge:
         listed = [factor.icd10cm if system == "dsm5tr" else factor.icd11 for factor in self.factors.values()]
         return (*found, *(code for codes in listed for code in codes))
 
-    def grade(self, proposed: Sequence[Risk], turns: Sequence[Turn]) -> tuple[Risk, ...]:
-        """Suicide, and each further domain above level 0: the highest of screen, proposal and what was reached."""
-        graded = (risk.grade(name, domain, proposed, turns) for name, domain in self.risk_table.domains.items())
+    def grade(
+        self, proposed: Sequence[Risk], turns: Sequence[Turn], cleared: Mapping[str, Collection[int]] | None = None
+    ) -> tuple[Risk, ...]:
+        """Suicide, and each further domain above level 0: the highest of screen, proposal and what was reached.
+
+        `cleared`: domain -> sentences that count for it no longer.
+        """
+        gone = cleared or {}
+        graded = (
+            risk.grade(name, domain, proposed, turns, gone.get(name, ()))
+            for name, domain in self.risk_table.domains.items()
+        )
         return tuple(found for found in graded if found.level > 0 or found.domain == "suicide")
 
     def mode(self, risks: Sequence[Risk]) -> Mode:
@@ -197,7 +206,7 @@ class Knowledge:
         return found.mode if found else "ordinary"
 
     def protocol(self, risks: Sequence[Risk]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """(must, must not) of the most urgent risk; both empty when none is above level 0."""
+        """(must, must not) of the most urgent risk; both empty in ordinary mode."""
         return risk.protocol(self.risk_table, risks)
 
     def locked_classes(self, mode: Mode) -> frozenset[str]:
