@@ -10,7 +10,15 @@ from clinical.schema import Durations
 
 _UPCOMING = re.compile(
     r"(?:'s|\b(?:is|are|due|starts?|until|till)) (?:in|within) (?:[\w]+ ){1,3}(?:day|week|month|year)s?\b"
+    r"|\b[\w-]+ (?:day|week|fortnight|month|year)s? from (?:now|today)\b"
+    r"|(?:'re|'m|'s|\b(?:are|am|is)) \w+ing(?: \w+){0,4} in (?:\w+ ){0,2}(?:day|week|fortnight|month|year)s?\b"
+    r"|\b(?:give it|wait|need|in) another (?:\w+ )?(?:day|week|fortnight|month|year)s?\b"
 )
+_OF_ELSE = re.compile(  # a clause whose length of time belongs to something else
+    r"\b(?:i|we)(?:'ve| have)? (?:worked|lived|studied|dated|known|been (?:married|together|here|at|dating|clean))\b"
+    r"|\b(?:sober|late|old|pregnant|marriage|relationship|contract|lease|course|trip|flight|notice|trial)\b"
+)
+_CLAUSE = re.compile(r"[,;:!?]+|\.(?!\d)|\b(?:and|but|so|because|while|though|although)\b")
 _TIME = re.compile(
     r"\d|\b(?:yesterday|today|tonight|since|ago|until|till|ever|always|child\w*|kid|school|college|uni|teens?|\w+ties"
     r"|hours?|days?|nights?|weeks?|fortnight|months?|years?|decades?|spring|summer|autumn|fall|winter|christmas|easter"
@@ -49,6 +57,9 @@ class Clock:
         days = value * self.table.units[unit.removesuffix("s")]
         text = _RATE.sub(" ", text)
         spans = list(self._span.finditer(text))
+        timed = [clause for clause in _CLAUSE.split(text) if self._span.search(clause)]
+        if ongoing and timed and all(_OF_ELSE.search(clause) for clause in timed):
+            return f"{spans[0][0]!r} is how long something else has lasted"
         if ongoing and spans and not _BEGAN.search(text) and all(text[s.end() :].startswith(" ago") for s in spans):
             return f"{spans[0][0]!r} ago dates something that happened"
         ranges = [self._range(found) for found in spans]
@@ -78,5 +89,6 @@ class Clock:
         vague = ("a", "an", "few", "several", "hundred")
         words = [word for word in self.table.numbers if word not in vague]
         return re.compile(
-            rf"\d|\b(?:{'|'.join(words)}|once|twice|every (?:day|night)|daily|nightly|\w+ties|child\w*|kid)\b"
+            rf"\d|\b(?:{'|'.join(words)}|once|twice|(?:every|each) (?:single )?(?:day|night|evening|morning)|daily"
+            r"|nightly|an hour|hours|all day|\w+ties|child\w*|kid|grade|school)\b"
         )

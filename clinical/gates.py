@@ -125,7 +125,8 @@ def _evidence(
         return "label", f"{label!r} is a label, not a symptom"
     if said.bare_answer:
         return None if _asked_plainly(asked, said, criterion) else ("acquiescence", "a bare yes or no asserts nothing")
-    if negations and all(negations):
+    well = said.dismisses((*criterion.words, *criterion.about), [clause.text for clause in scope])
+    if (negations and all(negations)) or said.clipped(quote) or well:
         return "negation", f"the sentence denies it: {said.text}"
     if not criterion.others and (somebody := said.somebody_else(scope)):
         return "experiencer", f"it is about {somebody!r}"
@@ -189,6 +190,7 @@ def _fact(claim: Fact, said: Said, asked: str, offers: Mapping[str, Offer], cloc
     if ongoing and (when := said.over(said.parts)):
         return "past", f"it is past: {when!r}"
     plain_no = claim.value is False and spec.negatable and said.rules_out() and not said.answers
+    plain_no = plain_no and not _of_another(claim, said, offers)
     if spec.cues and not plain_no and not any(cue.search(f"{said.text} {asked}") for cue in spec.cues):
         return "grounding", f"the sentence does not speak of it: {spec.meaning}"
     if claim.value is True and any(pattern.search(said.text) for pattern in spec.against):
@@ -201,6 +203,12 @@ def _fact(claim: Fact, said: Said, asked: str, offers: Mapping[str, Offer], cloc
     ):
         return "negation", f"the sentence denies it: {said.text}"
     return None
+
+
+def _of_another(claim: Fact, said: Said, offers: Mapping[str, Offer]) -> bool:
+    """Whether the sentence has the cues of another fact that people deny: a no to drugs says nothing of mania."""
+    specs = {name: spec for offer in offers.values() for name, spec in offer.facts.items() if spec.negatable}
+    return any(name != claim.name and _cued(spec, said) for name, spec in specs.items())
 
 
 def _cued(spec: FactSpec, said: Said) -> list[str]:
