@@ -56,8 +56,9 @@ _NOT_NEGATING = re.compile(  # a negator that asserts what follows, or says noth
     r" (?:stop|help|shake|escape|get rid of|cope|bear|stand|go away|let go|leave me)\b"
     r"|\b(?:not|isn't|wasn't) (?:only|just|even)\b|\bnever (?:been (?:so|more|this)|not|stop\w*)\b|\bnot (?:un\w+)\b"
     r"|\b(?:can't|cannot|can not|couldn't) (?:not|get (?:[\w']+ ){1,5}out)\b"
-    r"|\b(?:can't|cannot|can not|couldn't) (?:even )?(?:tell you|say|describe|explain|begin to \w+|put into words) how\b"
-    r"|\b(?:can't|cannot|couldn't|don't|doesn't|never|won't|nothing|not)(?: [\w'-]+){1,6}? (?:without|until|till|unless)\b"
+    r"|\b(?:can't|cannot|can not|couldn't) (?:even )?(?:tell you|say|describe|explain|begin to \w+) how\b"
+    r"|\b(?:can't|cannot|couldn't|don't|doesn't|never|won't|nothing|not)(?: [\w'-]+){1,6}?"
+    r" (?:without|until|till|unless)\b"
     r"|\b(?:can't|cannot|couldn't|don't)(?: [\w'-]+){1,4} anything (?:else|but)\b"
     r"|\bnever (?:felt|seen|had|known) (?:so|more|this|such|worse)\b"
     r"|\bno (?:doubt|wonder|matter|idea)\b|\bnothing but\b|\bnot a (?:day|night|week) (?:goes|passes"
@@ -100,7 +101,8 @@ _PAST = re.compile(
     r"(?<!as i )(?<!than i )(?<!as it )(?<!than it )(?<!what i )(?<!like i )\bused to\b|\bwhen (?:i|he|she|they"
     r"|(?:the|my) [\w']+) (?:was|were|lived|worked|studied|lost|had|did my)\b|\bi once\b|\bonce (?:felt|was|had)\b"
     r"|\bi(?:'d| had) (?:always )?(?:been|felt|had)\b|\bthere was a time\b|\bat one (?:time|point)\b|\bbefore that\b"
-    r"|\bbefore (?:i|we|he|she|they) (?:met|moved|left|got|had|was|were|quit|married)\b|\bas a (?:kid|child|teen\w*|student|boy|girl)\b|\bwhen we (?:were"
+    r"|\bbefore (?:i|we|he|she|they) (?:met|moved|left|got|had|was|were|quit|married)\b"
+    r"|\bas a (?:kid|child|teen\w*|student|boy|girl)\b|\bwhen we (?:were"
     r"|lived)\b"
     r"|\b(?:years?|months?|decades?) (?:ago|back)\b|\bin the past\b|\bback (?:then|in|when|at)\b|\bin (?:19"
     r"|20)\d\d\b|\blast (?:year|summer|winter|spring|autumn)\b"
@@ -116,7 +118,8 @@ _OVER = re.compile(
 )
 _RULED_OUT = re.compile(rf"\b(?:{_NEGATOR}|fine|well|healthy|normal|okay|ok|clear|clean|sober)\b")
 _PRESENT = re.compile(
-    r"\b(?:now|nowadays|still|again|since|lately|currently|(?<!was )(?<!were )always|today|tonight|these days|any ?more|ever"
+    r"\b(?:now|nowadays|still|again|since|lately|currently|(?<!was )(?<!were )always|today|tonight|these days"
+    r"|any ?more|ever"
     r"|these (?:two|three|\w+) weeks)\b"
     r"|\b(?:i'm|am|is|are|do|does|has|have|can|keep|feel|isn't|aren't|don't|doesn't|hasn't|haven't|can't|i've)\b"
 )
@@ -137,13 +140,15 @@ _WHEN = re.compile(r"(?<!from )\bwhen(?:ever)? (?:i|he|she|they|we|it|my)\b")
 _MOSTLY = re.compile(r"\b(?:every|most|all|always|constant\w*|never|daily|non-?stop|whole|morning till|any ?more)\b")
 _EMPTY_WORDS = re.compile(
     r"(?:(?:i|i'm|i've|it|it's|its|life|life's|everything|everything's|things|things are|feel|feels|feeling|felt"
-    r"|is|are|been|have|has|had|doing|going|just|so|really|pretty|very|a bit|all|honestly|am|have|quite|totally|like|at the moment"
-    r"|right now|lately|these days|today) ?)*"
+    r"|is|are|been|have|has|had|doing|going|just|so|really|pretty|very|a bit|all|honestly|am|have|quite|totally|like"
+    r"|at the moment|right now|lately|these days|today) ?)*"
     r"(?:awful|terrible|bad|horrible|rubbish|crap|crappy|shit|shitty|off|rough|grim"
-    r"|not (?:(?:doing|feeling|so|too|very|that|really|been) )*(?:great|good|okay|ok|fine|well|myself|right|brilliant)|a mess|hard|difficult|tough|weird|stressed|stressful)"
+    r"|not (?:(?:doing|feeling|so|too|very|that|really|been) )*"
+    r"(?:great|good|okay|ok|fine|well|myself|right|brilliant)|a mess|hard|difficult|tough|weird|stressed|stressful)"
     r"(?: (?:lately|today|at the moment|right now|these days|really|and all))*"
 )
-_AROUND_A_LABEL = """a actually ago also an and apparently as at back bad basically be been being both by called clinical clinically condition
+_AROUND_A_LABEL = """a actually ago also an and apparently as at back
+    bad basically be been being both by called clinical clinically condition
     chronic classic definitely diagnosed diagnosis disorder doctor every few for from full gave get got gp guess had has
     have having he her his history i i'm i've in is it it's just kind label like major me mild moderate month months my
     of officially on online or pretty probably psychiatrist proper questionnaire quiz really recurrent result said say
@@ -234,7 +239,7 @@ class Said:
         return found
 
     def dismisses(self, words: Iterable[str], clauses: Iterable[str]) -> bool:
-        """Whether every clause says that all is well with what a word names: "my sleep is fine", "crowds don't bother me"."""
+        """Whether every clause says that all is well with what a word names: "my sleep is fine"."""
         pattern = "|".join(re.escape(word) for word in words if word not in ("him", "her"))
         return bool(pattern) and all(_all_well(clause, pattern) for clause in clauses)
 

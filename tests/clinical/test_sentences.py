@@ -1,4 +1,4 @@
-"""Sentences of our own against the gates: what is denied, supposed, past, another's, vague or a label; what grounds a fact."""
+"""Sentences of our own against the gates: what carries a criterion or grounds a fact, and what only seems to."""
 
 from pathlib import Path
 
