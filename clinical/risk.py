@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import get_args
 
-from clinical.schema import Domain, RiskTable
+from clinical.schema import Domain, RiskTable, Rung
 from clinical.sentence import normal
 from psyllm.records import Mode, Risk, Turn
 
@@ -77,9 +77,14 @@ def protocol(table: RiskTable, risks: Sequence[Risk]) -> tuple[tuple[str, ...], 
     risk = worst(risks)
     if risk is None or risk.mode == "ordinary":
         return (), ()
+    level = rung(table, risk)
+    return table.always.must + level.must, table.always.must_not + level.must_not
+
+
+def rung(table: RiskTable, risk: Risk) -> Rung:
+    """The level of the ladder by which a risk is answered."""
     ladder = table.domains[risk.domain].levels[risk.level :]
-    rung = next(rung for rung in ladder if MODES.index(rung.mode) >= MODES.index(risk.mode))
-    return table.always.must + rung.must, table.always.must_not + rung.must_not
+    return next(each for each in ladder if MODES.index(each.mode) >= MODES.index(risk.mode))
 
 
 def locked_classes(table: RiskTable, mode: Mode) -> frozenset[str]:

@@ -239,6 +239,10 @@ class Rung(Matter):
     cues: tuple[str, ...]
     must: tuple[str, ...] = ()
     must_not: tuple[str, ...] = ()
+    ask: tuple[Pattern, ...] = ()
+    """In the turn that reaches this level, a question of the reply must hold one of these."""
+    say: tuple[Pattern, ...] = ()
+    """In the turn that reaches this level, the reply must hold one of these."""
     screen: tuple[Pattern, ...] = ()
     """Words that raise this level by themselves."""
     if_raised: tuple[Pattern, ...] = ()
@@ -253,6 +257,8 @@ class Domain(Matter):
     """Figures of speech, cut out before the screen reads a sentence."""
     denials: tuple[Pattern, ...] = ()
     """Plain denials, cut out likewise."""
+    never: tuple[Pattern, ...] = ()
+    """Words that no reply may hold, unnegated, while this domain is above level 0."""
     levels: tuple[Rung, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -266,6 +272,8 @@ class Domain(Matter):
 class Always(Matter):
     must: tuple[str, ...]
     must_not: tuple[str, ...]
+    never: tuple[Pattern, ...] = ()
+    """Words that no reply may hold, unnegated, in any mode but ordinary."""
 
 
 class RiskTable(Matter):

@@ -28,7 +28,10 @@ DIRECT = reply(
     technique="guided_discovery",
 )
 ASKED = reply("A printer, and killing yourself, in one breath. Is there a part of it that was meant?")
-SAFE = DIRECT | {"technique": "safety_protocol"}
+SAFE = reply(
+    "A printer, and killing yourself, in one breath. I can't see you; {crisis_contacts} is there today. Are you safe?",
+    technique="safety_protocol",
+)
 
 
 async def play(folder: Path, scripted: Start, **changes: Any) -> tuple[Dialogue, list[str]]:
