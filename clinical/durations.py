@@ -25,6 +25,10 @@ _TIME = re.compile(
     r"|january|february|march|april|may|june|july|august|september|october|november|december|new year"
     r"|monday|tuesday|wednesday|thursday|friday|saturday|sunday|birthday)\b"
 )
+_HEDGED = re.compile(
+    r"\b(?:about|around|roughly|approximately|nearly|almost|close to|going on|coming up to)(?: an?)? $"
+)
+_VAGUE_AFTER = re.compile(r",? ?(?:or so|give or take|more or less|roughly|ish)\b")
 _ONE_DAY = re.compile(r"(?<!since )(?<!since last )\b(?:yesterday|today|tonight|last night)\b")
 _RATE = re.compile(r"\b[\w-]+ (?:days?|nights?|times?|hours?) (?:a|per|each|every) (?:day|night|week|month|year)\b")
 _BEGAN = re.compile(
@@ -69,6 +73,14 @@ class Clock:
         if ranges and value and not any((loose or low <= days) and days <= high for low, high in ranges):
             return f"the sentence speaks of about {ranges[0][0] * self.table.factor:g} days, not {days:g}"
         return ""
+
+    def hedged(self, text: str) -> bool:
+        """Whether every length of time that the words name is one of about so long."""
+        spans = list(self._span.finditer(text))
+        return bool(spans) and all(
+            "couple" in span[0] or _HEDGED.search(text[: span.start()]) or _VAGUE_AFTER.match(text[span.end() :])
+            for span in spans
+        )
 
     def _range(self, found: re.Match[str]) -> tuple[float, float]:
         word = found["n"]

@@ -35,9 +35,13 @@ class Knowledge:
     durations: Durations
     risk_table: RiskTable
     contact_table: ContactTable
+    lenient: bool = False
+    """Whether a substance or an illness that nobody asked about leaves a verdict as it is."""
 
     @classmethod
-    def load(cls, systems: Sequence[System] = SYSTEMS, folder: Path | None = None) -> Knowledge:
+    def load(
+        cls, systems: Sequence[System] = SYSTEMS, folder: Path | None = None, *, lenient: bool = False
+    ) -> Knowledge:
         """Read criteria/*.yaml and the other files of a folder (default: the shipped one).
 
         Raises UsageError with every problem: file, line and value.
@@ -62,6 +66,7 @@ class Knowledge:
             durations=tables.durations,
             risk_table=tables.risk,
             contact_table=tables.contacts,
+            lenient=lenient,
         )
 
     @cached_property
@@ -158,7 +163,12 @@ class Knowledge:
         """As `assess`, with where each points to and what its codes rest on; `also` names disorders judged anyway."""
         named = {e.disorder for e in evidence} | {name for fact in facts for name in fact.disorders} | set(also)
         rulings = [
-            engine.judge(disorder, system, block, engine.known(disorder, evidence, facts, self.facts))
+            engine.judge(
+                disorder,
+                system,
+                engine.relaxed(block) if self.lenient else block,
+                engine.known(disorder, evidence, facts, self.facts),
+            )
             for disorder in self.disorders.values()
             if disorder.id in named
             for system, block in self._blocks(disorder).items()

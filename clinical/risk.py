@@ -78,7 +78,8 @@ def protocol(table: RiskTable, risks: Sequence[Risk]) -> tuple[tuple[str, ...], 
     if risk is None or risk.mode == "ordinary":
         return (), ()
     level = rung(table, risk)
-    return table.always.must + level.must, table.always.must_not + level.must_not
+    deeper = tuple(f"go deeper than {depth}" for mode, depth in table.depth.items() if mode == risk.mode)
+    return table.always.must + level.must, table.always.must_not + level.must_not + deeper
 
 
 def rung(table: RiskTable, risk: Risk) -> Rung:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainValidator, model_validator
@@ -50,6 +51,12 @@ class Criterion(Matter):
     """Whether something long past can carry it."""
     others: bool = False
     """Whether a sentence about somebody else can carry it."""
+
+    @cached_property
+    def mention(self) -> re.Pattern[str] | None:
+        """Any word that begins like one of its `words` or `about`; none when it has neither."""
+        beginnings = "|".join(map(re.escape, (*self.words, *self.about)))
+        return re.compile(rf"\b(?:{beginnings})") if beginnings else None
 
 
 class Exclusion(Matter):
@@ -283,6 +290,8 @@ class RiskTable(Matter):
     """Asked of every reply at a level above 0."""
     technique_classes: tuple[str, ...]
     """Every class that a technique may declare and a lock may name."""
+    depth: dict[Mode, str] = {}
+    """The deepest that a reply may go in a mode."""
     locks: dict[Mode, tuple[str, ...]]
     """Technique classes that a mode locks, with those of every milder mode."""
     domains: dict[str, Domain] = Field(min_length=1)

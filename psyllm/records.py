@@ -141,6 +141,8 @@ class Fact(Record):
     sentence: int = Field(ge=1)
     disorders: tuple[str, ...] = ()
     """Disorders it was said about; empty means every disorder that asks for it."""
+    approx: bool = False
+    """Whether the sentence says about so much: it then reaches no threshold that it passes by less than a tenth."""
 
 
 class Dropped(Record):
