@@ -26,6 +26,7 @@ _SOMEBODY = re.compile(
     rf"((?:my|our|his|her|their|the|an?|one) (?:[\w-]+ )?(?:{_KIN})\b|(?:he|she|they)\b"
     rf"|(?:mum|mom|mam|dad|mama|papa|gran|grandma|grandad|nan)\b|(?:the|this|that|some|an?) (?:\w+ )?(?:{_PERSON})\b"
     rf"|(?:his|her|their) (?:drink\w*|mood\w*|depression|anxiety|panic|sleep|insomnia|weight|eating|temper|drug\w*)\b"
+    rf"|(?:half|most|all|some) (?:of )?(?:my|our|the) (?:team|class|family|friends|colleagues|year|office|ward)\b"
     rf"|(?:nobody|no one) (?:in|at|from|around|else)\b"
     rf"|(?:most|some|many|other) people\b|people like (?:me|us)\b|everyone\b|everybody\b)"
 )
@@ -79,7 +80,7 @@ _HARMLESS_IF = re.compile(
     r"|\bif (?:anything|ever)\b|\bif (?:i'm|i am) (?:\w+ )?lucky\b"
     r"|\bif (?:that|it) matters\b|\bif you (?:ask me|like|know what)\b"
 )
-_SUPPOSED = re.compile(r"\b(?:if|unless|would|wouldn't|might|could|probably|\w+'d)\b")
+_SUPPOSED = re.compile(r"\b(?:if|unless|i'll|i will|would|wouldn't|might|could|probably|\w+'d)\b")
 _FEARED = re.compile(
     r"\b(?:(?:afraid|scared|worried|terrified|frightened|fear|dread|worry) (?:that )?i(?:'ll| will|'d| would"
     r"| might| could|'m going to)"
@@ -114,6 +115,7 @@ _PAST = re.compile(
 _OVER = re.compile(
     r"(?<!later )(?<!until )(?<!till )(?<!when )(?<!once )(?<!then )(?<!time )(?<!before )(?<!it's )"
     r"\b(?:that's|it's|it is|that is|it was|all) (?:all |long )?(?:over|behind me|gone|in the past|history)\b"
+    r"|\b(?:that|it)(?:'s| has)? passed\b"
     r"|\bgot over (?:it|that)\b|\bnot (?:any ?more|now)\b"
 )
 _RULED_OUT = re.compile(rf"\b(?:{_NEGATOR}|fine|well|healthy|normal|okay|ok|clear|clean|sober)\b")
@@ -147,7 +149,7 @@ _EMPTY_WORDS = re.compile(
     r"(?:great|good|okay|ok|fine|well|myself|right|brilliant)|a mess|hard|difficult|tough|weird|stressed|stressful)"
     r"(?: (?:lately|today|at the moment|right now|these days|really|and all))*"
 )
-_AROUND_A_LABEL = """a actually ago also an and apparently as at back
+_AROUND_A_LABEL = """a actually again ago also an and apparently as at back
     bad basically be been being both by called clinical clinically condition
     chronic classic definitely diagnosed diagnosis disorder doctor every few for from full gave get got gp guess had has
     have having he her his history i i'm i've in is it it's just kind label like major me mild moderate month months my
@@ -367,6 +369,8 @@ def _all_well(clause: str, words: str) -> bool:
         return not _NOT_FINE.search(clause[: fine.start()])
     unmoved = (
         rf"\b(?:{words})[\w-]* (?:don't|doesn't|do not|does not|never)(?: \w+)? {_UNMOVED}s?\b"
+        rf"|\b(?:{words})[\w-]* (?:hasn't|haven't|has not|have not) changed\b"
+        rf"|\bi(?: do)? still (?:enjoy|love|like|look forward to|take pleasure in)\b"
         rf"|\b(?:{words})[\w-]* (?:has|have) never (?:crossed my mind|been an? (?:issue|problem))\b"
         rf"|\b(?:don't mind|no (?:problem|trouble|issue)s? (?:with|on|in)|(?:fine|okay|ok) (?:with|on|in|about))"
         rf" (?:[\w'-]+ ){{0,3}}(?:{words})"
