@@ -14,7 +14,7 @@ from rich.text import Text
 from app.screen import REHEARSAL, dollars, out
 from prompts.blocks import SYSTEM_NAMES
 from psyllm.errors import UsageError
-from psyllm.records import Critique, Dialogue, Evidence, Fact, Status, Turn
+from psyllm.records import Cleared, Critique, Dialogue, Evidence, Fact, Refused, Risk, Status, Turn
 from psyllm.runs import Run, StoredCall
 
 
@@ -91,7 +91,7 @@ def _turn(turn: Turn) -> list[RenderableType]:
         parts += _sent_back(" ".join(sent_back.sentences), sent_back.critique)
     for sentence in turn.client:
         parts.append(Text.assemble((f"s{sentence.n:<3}", "dim"), (sentence.text, "cyan")))
-    if turn.findings or turn.mode != "ordinary":
+    if turn.findings or any(risk.level or risk.cleared or risk.refused for risk in turn.risks):
         parts.append(Padding(_verdicts(turn), (1, 0, 0, 4)))
     for drop in turn.dropped:
         parts.append(
@@ -128,6 +128,17 @@ def _verdicts(turn: Turn) -> Table:
     for f in turn.findings:
         table.add_row(f.name, SYSTEM_NAMES[f.system], Text(f.verdict, style=colours[f.verdict]), f.why)
     for risk in turn.risks:
-        if risk.level:
-            table.add_row(f"risk: {risk.domain}", "", f"level {risk.level}", f"mode {risk.mode}")
+        if risk.level or risk.cleared or risk.refused:
+            table.add_row(f"risk: {risk.domain}", "", f"level {risk.level}", "\n".join(_danger(risk)))
     return table
+
+
+def _danger(risk: Risk) -> list[str]:
+    """The mode, and what the second reader took out of the risk or wanted to."""
+    cleared = [f's{c.sentence} cleared from level {c.level} as {_kind(c)}: "{c.quote}"' for c in risk.cleared]
+    refused = [f's{r.sentence} not cleared as {_kind(r)}, {r.why}: "{r.quote}"' for r in risk.refused]
+    return [f"mode {risk.mode}", *cleared, *refused]
+
+
+def _kind(lowered: Cleared | Refused) -> str:
+    return lowered.kind.replace("_", " ")
