@@ -148,6 +148,7 @@ async def _grow(
     with ExitStack() as stack:
         stack.callback(journal.close)
         _remember(journal, library, posts)
+        journal.note("profile", options.profile or settings.profile)
         async with seated(
             settings,
             options.profile,
