@@ -176,3 +176,15 @@ def trace_diff(
     if only not in ("", "different"):
         raise UsageError(f"--only {only!r} does not exist", hint="--only different")
     diff_command(run, a, b, only_different=bool(only), as_json=json)
+
+
+@trace.command("export", epilog=example("psyllm trace export runs/demo 3f2a 9c01 --html rejected.html"))
+def trace_export(
+    run: RunFolder,
+    dialogues: Annotated[list[str], typer.Argument(metavar="ID...", help="Starts of dialogue ids, or post ids.")],
+    html: Annotated[Path, typer.Option(metavar="FILE", help="Page to write; must not exist.", show_default=False)],
+) -> None:
+    """Write dialogues as one self-contained page: no script, no network, everything escaped."""
+    from app.trace_page import export_command
+
+    export_command(run, dialogues, html)
