@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import json
 import sys
+import tempfile
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 import uvloop
+import yaml
 from pydantic import BaseModel, ValidationError
 from rich.columns import Columns
 from rich.panel import Panel
 from rich.text import Text
 
-from app.editor import edited
+from app.editor import edit
 from app.machine import show_json
 from app.screen import console, dollars, out, tokens
 from app.trace_find import COLOURS
@@ -171,10 +173,16 @@ def _edited(origin: Origin, schema: type[BaseModel]) -> BaseModel:
     call = origin.call
     if call.parsed is None:
         raise UsageError(f"step {call.position} has no reply that fits its schema", hint="fork at the step after it")
-    said = json.dumps(json.loads(call.parsed), indent=2, ensure_ascii=False) + "\n"
-    text = edited(said, ".json")
+    said = yaml.safe_dump(json.loads(call.parsed), sort_keys=False, allow_unicode=True, width=100)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"step-{call.position}-{call.role}.yaml"
+        file.write_text(said, encoding="utf-8")
+        edit(file)
+        text = file.read_text(encoding="utf-8")
     try:
-        reply = schema.model_validate_json(text)
+        reply = schema.model_validate_json(json.dumps(yaml.safe_load(text)))
+    except yaml.YAMLError as error:
+        raise UsageError(f"the edited reply is not YAML: {error}", hint="edit it again") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'reply'}: {e['msg']}" for e in error.errors()[:6])
         raise UsageError(f"the edited reply does not fit its schema: {wrong}", hint="edit it again") from error

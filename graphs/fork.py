@@ -69,7 +69,10 @@ def prepare(origin: Origin, prompt_file: Path | None = None, reply: BaseModel | 
 async def run_fork(fork: Fork, journal: Journal, on_call: Callable[[], None] = lambda: None) -> Dialogue:
     """Go on from the step as a new dialogue of the same run, and keep it. Raises UsageError or Failure."""
     origin = fork.origin
-    async with seated(origin.settings, origin.profile, origin.rules, fork.edition.library, journal) as (cast, caller):
+    async with seated(origin.settings, origin.profile, origin.run.rules, fork.edition.library, journal) as (
+        cast,
+        caller,
+    ):
         asker = Retrace(origin.calls, origin.call, _Anew(fork, caller, journal, on_call))
         for call in fork.shared:
             journal.link(fork.id, call.position, call.key)

@@ -28,7 +28,7 @@ async def replay(origin: Origin, journal: Journal, prompt_file: Path | None) -> 
     call = origin.call
     edition = origin.edition(prompt_file)
     reached = await origin.reach(edition.library)
-    async with seated(origin.settings, origin.profile, origin.rules, edition.library, journal) as (_, caller):
+    async with seated(origin.settings, origin.profile, origin.run.rules, edition.library, journal) as (_, caller):
         caller.sample = 1 + max(made.sample for made in origin.run.samples(call))
         if prompt_file is None:
             sent = tuple(Message(role, (text,)) for role, text in call.messages)

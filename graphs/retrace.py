@@ -24,7 +24,7 @@ from psyllm.errors import UsageError
 from psyllm.messages import Prompt, Step
 from psyllm.records import Dialogue, Post, PromptRef, Role
 from psyllm.runs import Run, StoredCall
-from psyllm.settings import Rules, Settings
+from psyllm.settings import Settings
 
 Answered = TypeVar("Answered", bound=BaseModel)
 
@@ -130,15 +130,9 @@ class Origin:
     def changed(self) -> tuple[str, ...]:
         """What a dialogue's fate depends on and is no longer as it was, prompts aside: those come from the run."""
         then = self.run.fingerprint
-        now = json.loads(json.dumps(fingerprint(self.settings, self.profile, self.rules, Library())))
+        now = json.loads(json.dumps(fingerprint(self.settings, self.profile, self.run.rules, Library())))
         facts = {*then, *now}
         return tuple(sorted(f for f in facts if not f.startswith("prompts.") and then.get(f) != now.get(f)))
-
-    @property
-    def rules(self) -> Rules:
-        """Those that the run was started with."""
-        facts = self.run.fingerprint.items()
-        return Rules.model_validate({name[5:]: value for name, value in facts if name.startswith("grow.")})
 
     @property
     def post(self) -> Post:
@@ -171,8 +165,8 @@ class Origin:
     async def reach(self, library: Library) -> Reached:
         """Walk to the step with these prompts; what the graph asks there. Raises UsageError if it comes elsewhere."""
         asker = Retrace(self.calls, self.call, _Halt(self.settings, self.profile))
-        knowledge = Knowledge.load(self.rules.systems)
-        cast = Cast(asker, library, knowledge, self.rules, rehearsal=False, models={})
+        knowledge = Knowledge.load(self.run.rules.systems)
+        cast = Cast(asker, library, knowledge, self.run.rules, rehearsal=False, models={})
         state: DialogueState = {"post": self.post, "repeat": self.dialogue.repeat, "id": self.dialogue.id}
         try:
             await build_graph(cast).ainvoke(state, {"recursion_limit": STEP_LIMIT})

@@ -280,7 +280,11 @@ class Run:
     def coverage(self) -> list[Coverage]:
         """Wanted, drawn and accepted per modality, by name. Dialogues without a plan have no modality."""
         wanted = self.wanted_shares()
-        drawn = dict(self._summed(1, "SELECT drawn, count(*) FROM dialogues WHERE drawn != '' AND forked_from IS NULL GROUP BY 1"))
+        drawn = dict(
+            self._summed(
+                1, "SELECT drawn, count(*) FROM dialogues WHERE drawn != '' AND forked_from IS NULL GROUP BY 1"
+            )
+        )
         rows = self._summed(
             1,
             "SELECT modality, count(*), sum(status = 'accepted'), sum(iif(status = 'accepted', rounds, 0)),"
