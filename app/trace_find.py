@@ -156,7 +156,9 @@ def _table(*headings: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in headings:
         number = heading.endswith(">")
-        table.add_column(heading.rstrip(">"), justify="right" if number else "left", no_wrap=number or heading == "id")
+        table.add_column(
+            heading.rstrip(">"), justify="right" if number else "left", no_wrap=heading not in ("meaning", "why not")
+        )
     return table
 
 
