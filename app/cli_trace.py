@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.options import RunFolder, SettingsFile, example
+from app.options import LogJson, RunFolder, SettingsFile, example
 
 trace = typer.Typer(
     help="Look into a run's dialogues and calls: find, explain, replay, fork, compare.",
@@ -134,11 +134,12 @@ def trace_replay(
     models: Profile = None,
     json: Json = False,
     settings: SettingsFile = None,
+    log_json: LogJson = False,
 ) -> None:
     """Make one call again, as it was or with an edited prompt, and show old and new side by side."""
     from app.trace_replay import Place, replay_command
 
-    replay_command(Place(run, dialogue, step, prompt, models, settings, json))
+    replay_command(Place(run, dialogue, step, prompt, models, settings, json, log_json))
 
 
 @trace.command("fork", epilog=example("psyllm trace fork runs/demo 3f2a --step 7 --prompt cbt.md"))
@@ -152,11 +153,12 @@ def trace_fork(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before paying.")] = False,
     json: Json = False,
     settings: SettingsFile = None,
+    log_json: LogJson = False,
 ) -> None:
     """Grow a dialogue on from one step as a new one; without --prompt or --edit the step is just asked again."""
     from app.trace_replay import Place, fork_command
 
-    fork_command(Place(run, dialogue, step, prompt, models, settings, json), edit=edit, yes=yes)
+    fork_command(Place(run, dialogue, step, prompt, models, settings, json, log_json), edit=edit, yes=yes)
 
 
 @trace.command("diff", epilog=example("psyllm trace diff runs/demo 3f2a 9c01 --only different"))

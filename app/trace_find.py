@@ -23,6 +23,8 @@ from psyllm.runs.find import END, START, Filter, Hit, Listed, count, find, reaso
 from psyllm.runs.index import Index
 
 COLOURS = {"accepted": "green", "rejected": "red", "screened_out": "yellow", "failed": "magenta"}
+WIDE = 120
+"""Columns of a terminal that shows everything of a list."""
 LONG = 5000
 """Rows to take in from which on a progress bar is shown."""
 
@@ -49,7 +51,10 @@ def reasons_command(folder: Path, wanted: Filter, *, as_json: bool) -> None:
     if as_json:
         show_json(counts)
     elif counts:
-        table = _table("dialogues>", "of>", "reason", "blames", "modality", "prompts", "meaning")
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for heading in ("dialogues", "of", "reason", "blames", "modality", "prompts", "meaning"):
+            number = heading in ("dialogues", "of")
+            table.add_column(heading, justify="right" if number else "left", no_wrap=heading != "meaning")
         for n in counts:
             prompts = ", ".join(prompt.partition("#")[0] for prompt in n.prompts)
             share = Text(str(n.of), style="dim")
@@ -126,39 +131,30 @@ def _unix_time(since: str) -> float:
 
 
 def _list(rows: tuple[Listed, ...]) -> Table:
-    forks = any(row.forked_from for row in rows)
-    headings = [
-        "id",
-        "post",
-        "status",
-        "modality",
-        "severity",
-        "mode",
-        "rounds>",
-        "calls>",
-        "tokens>",
-        "cost>",
-        "why not",
-    ]
-    table = _table(*headings, *(["fork of"] if forks else []))
+    """A line a dialogue; on a narrow terminal without what it took."""
+    wide = out.width >= WIDE
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("id", no_wrap=True, min_width=8)
+    table.add_column("post", no_wrap=True)
+    for heading in ("status", "modality"):
+        table.add_column(heading, no_wrap=True, min_width=8)
+    for heading in ("severity", "mode") if wide else ():
+        table.add_column(heading, no_wrap=True)
+    for heading in ("rounds", "calls", "tokens", "cost") if wide else ("rounds",):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("why not")
+    if any(row.forked_from for row in rows):
+        table.add_column("fork of", no_wrap=True, min_width=8)
     for row in rows:
         status = Text(row.status.replace("_", " "), style=COLOURS[row.status])
-        spent = (str(row.calls), tokens(row.prompt_tokens + row.completion_tokens), dollars(row.cost_usd))
-        why = Text(", ".join(row.reasons), style=COLOURS[row.status])
-        parent = (row.forked_from[:8],) if row.forked_from else ()
-        kind = (row.modality, row.severity, row.mode, str(row.rounds))
-        table.add_row(row.id[:8], row.post_id, status, *kind, *spent, why, *parent)
-    return table
-
-
-def _table(*headings: str) -> Table:
-    """Columns; those whose heading ends in > are numbers."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        number = heading.endswith(">")
-        table.add_column(
-            heading.rstrip(">"), justify="right" if number else "left", no_wrap=heading not in ("meaning", "why not")
-        )
+        cells: list[str | Text] = [row.id[:8], row.post_id, status, row.modality]
+        cells += [row.severity, row.mode] if wide else []
+        cells += [str(row.rounds)]
+        if wide:
+            spent = tokens(row.prompt_tokens + row.completion_tokens)
+            cells += [str(row.calls), spent, dollars(row.cost_usd)] if row.calls else ["0", "", ""]
+        cells += [Text(", ".join(row.reasons), style=COLOURS[row.status])]
+        table.add_row(*cells, *((row.forked_from[:8],) if row.forked_from else ()))
     return table
 
 

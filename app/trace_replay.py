@@ -51,11 +51,12 @@ class Place:
     models: str | None = None
     settings: Path | None = None
     as_json: bool = False
+    log_json: bool = False
 
 
 def replay_command(place: Place) -> None:
     """Pay for one call again and print both answers. Raises UsageError, NoMatch or Failure."""
-    configure()
+    configure(as_json=place.log_json)
     from graphs.replay import replay
 
     with _origin(place) as origin, _held(origin) as journal:
@@ -68,7 +69,7 @@ def replay_command(place: Place) -> None:
 
 def fork_command(place: Place, *, edit: bool, yes: bool) -> None:
     """Say what a fork will cost, ask, run it, and say how it ended. Raises UsageError, NoMatch or Failure."""
-    configure()
+    configure(as_json=place.log_json)
     if edit and place.prompt:
         raise UsageError("--edit and --prompt exclude each other", hint="fork twice to try both")
     from graphs.fork import prepare

@@ -93,6 +93,8 @@ class Grower:
             if dialogue is None:
                 return
             self.journal.finish(dialogue)
+            codes = [reason.code for reason in dialogue.reasons]
+            log.info("dialogue ended", dialogue=dialogue.id, status=dialogue.status, reasons=codes)
             self.caller.forget(dialogue.id)
             self._watch(dialogue)
             self.tally.by_status[dialogue.status] += 1

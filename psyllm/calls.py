@@ -198,6 +198,17 @@ class Caller:
             rehearsal=reply.rehearsal,
         )
         self.journal.record(answered, position)
+        log.info(
+            "call",
+            call=f"{step.path}/{correction}",
+            role=prompt.role,
+            model=endpoint.name,
+            prompt_tokens=usage.prompt,
+            completion_tokens=usage.completion,
+            cost_usd=cost,
+            seconds=round(seconds, 3),
+            fits=answered.parsed is not None,
+        )
         return reply, value
 
     async def _send(
@@ -221,6 +232,7 @@ class Caller:
                     except Transient as trouble:
                         troubles.append(str(trouble))
                         self.meter.retries += 1
+                        log.info("retry", call=f"{asked.step.path}/{asked.correction}", trouble=str(trouble))
                         raise
         except Transient as trouble:
             raise Failure(
