@@ -190,3 +190,25 @@ def trace_export(
     from app.trace_page import export_command
 
     export_command(run, dialogues, html)
+
+
+@trace.command("otel", epilog=example("psyllm trace otel runs/demo --endpoint http://127.0.0.1:6006"))
+def trace_otel(
+    run: RunFolder,
+    dialogues: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Only these.", show_default=False)
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="OTLP over HTTP; default: OTEL_EXPORTER_OTLP_ENDPOINT, or a collector on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    content: Annotated[bool, typer.Option("--content", help="Send messages and answers too.")] = False,
+) -> None:
+    """Send dialogues as OpenTelemetry GenAI traces, for Phoenix, Langfuse or LangSmith."""
+    from app.trace_otel import otel_command
+
+    otel_command(run, dialogues or [], endpoint, content=content)

@@ -52,13 +52,15 @@ def reasons_command(folder: Path, wanted: Filter, *, as_json: bool) -> None:
         show_json(counts)
     elif counts:
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for heading in ("dialogues", "of", "reason", "blames", "modality", "prompts", "meaning"):
-            number = heading in ("dialogues", "of")
-            table.add_column(heading, justify="right" if number else "left", no_wrap=heading != "meaning")
+        wide = out.width >= WIDE
+        for heading in ("n", "of", "reason", "blames", "modality", "prompts", *(["meaning"] if wide else [])):
+            number = heading in ("n", "of")
+            table.add_column(heading, justify="right" if number else "left", no_wrap=wide and heading != "meaning")
         for n in counts:
             prompts = ", ".join(prompt.partition("#")[0] for prompt in n.prompts)
             share = Text(str(n.of), style="dim")
-            table.add_row(str(n.dialogues), share, n.code, n.role, n.modality, prompts, Text(meaning(n.code), "dim"))
+            more = (Text(meaning(n.code), "dim"),) if wide else ()
+            table.add_row(str(n.dialogues), share, n.code, n.role, n.modality, prompts, *more)
         out.print(table)
     if not counts:
         raise NoMatch(f"no dialogue of {folder} has a reason", hint=f"psyllm status {folder} shows how it stands")
@@ -135,14 +137,14 @@ def _list(rows: tuple[Listed, ...]) -> Table:
     wide = out.width >= WIDE
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("id", no_wrap=True, min_width=8)
-    table.add_column("post", no_wrap=True)
+    table.add_column("post", no_wrap=True, max_width=None if wide else 18)
     for heading in ("status", "modality"):
         table.add_column(heading, no_wrap=True, min_width=8)
     for heading in ("severity", "mode") if wide else ():
         table.add_column(heading, no_wrap=True)
     for heading in ("rounds", "calls", "tokens", "cost") if wide else ("rounds",):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("why not")
+    table.add_column("why not", no_wrap=not wide)
     if any(row.forked_from for row in rows):
         table.add_column("fork of", no_wrap=True, min_width=8)
     for row in rows:
