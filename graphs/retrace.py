@@ -156,11 +156,11 @@ class Origin:
                 path.write_text(text, encoding="utf-8", newline="")
             try:
                 library = Library(folder)
+                ref = library.find(own).ref if own else None
             except UsageError as error:
                 said = re.sub(rf"{re.escape(scratch)}\S*?\.md", str(file), str(error))
                 raise UsageError(said, hint=error.hint) from error
-        files = {prompt.ref.id: prompt.ref for prompt in library.files()}
-        return Edition(library, ((files[own], kept[own][1]),) if own else ())
+        return Edition(library, ((ref, kept[own][1]),) if ref else ())
 
     async def reach(self, library: Library) -> Reached:
         """Walk to the step with these prompts; what the graph asks there. Raises UsageError if it comes elsewhere."""
