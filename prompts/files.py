@@ -345,6 +345,7 @@ def _sections(
     """Name -> text, name -> first line, and what is wrong; `first` is the file's line on which the body starts."""
     headings = list(_HEADING.finditer(body))
     mistakes: list[Mistake] = []
+    guessed: set[str] = set()
     sections: dict[str, str] = {}
     lines: dict[str, int] = {}
     if stray := body[: headings[0].start() if headings else len(body)].strip():
@@ -356,15 +357,15 @@ def _sections(
         if name in sections:
             mistakes.append(Mistake(path, line, f"{heading[1]}: this section stands twice"))
         elif name not in wanted:
-            mistakes.append(Mistake(path, line, f"{heading[1]}: unknown section{did_you_mean(name, wanted)}"))
+            guessed.add(near := did_you_mean(name, wanted))
+            mistakes.append(Mistake(path, line, f"{heading[1]}: unknown section{near}"))
         elif not text.strip():
             mistakes.append(Mistake(path, line, f"{heading[1]}: this section is empty"))
         sections[name] = text.strip()
         lines[name] = line + text[: len(text) - len(text.lstrip())].count("\n")
     end = first + body.rstrip().count("\n")
-    mistakes += [
-        Mistake(path, end, f"{name.capitalize()}: this section is missing") for name in wanted if name not in sections
-    ]
+    missing = [name for name in wanted if name not in sections and f"; did you mean {name}?" not in guessed]
+    mistakes += [Mistake(path, end, f"{name.capitalize()}: this section is missing") for name in missing]
     for name, variables in wanted.items():
         mistakes += _template_mistakes(path, lines.get(name, 1), sections.get(name, ""), variables)
     return sections, lines, mistakes
