@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from app.prompt import new_command
+from app.prompt_show import show_command
 from prompts.library import SHIPPED
+from psyllm.errors import UsageError
 from tests.app.conftest import Desk, Done
 from tests.conftest import EXAMPLES
 
@@ -95,22 +98,23 @@ def test_what_is_mine_replaces_or_joins_what_is_shipped(desk: Desk, mine: Path) 
     assert "mine/roles/patient.md: note: replaces the shipped role patient in every dialogue" in done.stdout
 
 
-def test_new_overwrites_nothing_and_says_what_it_wants(desk: Desk, mine: Path) -> None:
-    assert desk.psyllm("prompt", "new", "own_school", "--from", "mi", "--prompts", "mine").returncode == 0
+def test_new_overwrites_nothing_and_says_what_it_wants(mine: Path) -> None:
+    new_command("own_school", "mi", mine, None)
     path = mine / "modalities" / "own_school.md"
     path.write_text("my words", encoding="utf-8")
     wrong = {
-        ("own_school", "mi", "mine"): "exists",
-        ("My School", "mi", "mine"): "e.g. my_school",
-        ("patient", "mi", "mine"): "patient is a role's name",
-        ("dbt", "mi", "mine"): "a modality is called dbt already",
-        ("own", "patient", "mine"): "patient is a role, and there are no other roles",
-        ("own", "mii", "mine"): "no prompt is called 'mii'; did you mean mi?",
+        ("own_school", "mi"): "exists",
+        ("My School", "mi"): "'My School' is no id",
+        ("patient", "mi"): "patient is a role's name",
+        ("dbt", "mi"): "a modality is called dbt already",
+        ("own", "patient"): "patient is a role, and there are no other roles",
+        ("own", "mii"): r"no prompt is called 'mii'; did you mean mi\?",
     }
-    for (name, source, folder), message in wrong.items():
-        done = desk.psyllm("prompt", "new", name, "--from", source, "--prompts", folder)
-        assert done.returncode == 2 and message in done.stderr, done.stderr
-    assert "--prompts DIR" in desk.psyllm("prompt", "new", "own", "--from", "mi").stderr
+    for (name, source), message in wrong.items():
+        with pytest.raises(UsageError, match=message):
+            new_command(name, source, mine, None)
+    with pytest.raises(UsageError, match="which folder of your own"):
+        new_command("own", "mi", None, None)
     assert path.read_text(encoding="utf-8") == "my words"
     assert [p.name for p in mine.rglob("*.md")] == ["own_school.md"]
 
@@ -182,19 +186,20 @@ def test_show_of_a_modality_is_what_therapist_and_critic_read(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "post", "role", "prompts", "message"),
     [
-        (("ipd",), "no prompt is called 'ipd'; did you mean ipt?"),
-        (("ipt", "--role", "critik"), "there is no role 'critik'; did you mean critic?"),
-        (("ipt", "--post", "posts.jsonl"), "write FILE#ID"),
-        (("ipt", "--post", "posts.jsonl#ex-1"), "holds no post 'ex-1'"),
-        (("ipt", "--prompts", "nowhere"), "nowhere is no folder of prompts"),
+        ("ipd", None, None, None, r"no prompt is called 'ipd'; did you mean ipt\?"),
+        ("ipt", None, "critik", None, r"there is no role 'critik'; did you mean critic\?"),
+        ("ipt", "posts.jsonl", None, None, "names no post"),
+        ("ipt", f"{EXAMPLES / 'posts.jsonl'}#ex-1", None, None, "holds no post 'ex-1'"),
+        ("ipt", None, None, Path("nowhere"), "nowhere is no folder of prompts"),
     ],
 )
-def test_show_says_what_it_does_not_find(desk: Desk, arguments: tuple[str, ...], message: str) -> None:
-    done = desk.psyllm("prompt", "show", *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_show_says_what_it_does_not_find(
+    name: str, post: str | None, role: str | None, prompts: Path | None, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        show_command(name, post, role, None, prompts, None)
 
 
 def test_a_run_is_read_when_its_prompts_have_moved_on(desk: Desk, mine: Path) -> None:
@@ -216,7 +221,3 @@ def test_a_run_is_read_when_its_prompts_have_moved_on(desk: Desk, mine: Path) ->
     path.unlink()
     assert "- You want a zebra scene" in desk.psyllm("prompt", "diff", f"cbt#{old}", "cbt", "--run", "run").stdout
     assert desk.exported()
-
-
-def test_the_worked_dialogue_that_show_uses_is_shipped() -> None:
-    assert (EXAMPLES / "worked_dialogues.yaml").is_file()
