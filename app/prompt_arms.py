@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +63,15 @@ def grow_arms(folders: tuple[Path, Path], versions: tuple[Version, Version], rep
         for folder, version in zip(folders, versions, strict=True):
             console.print(f"arm {folder.name}, {version}, repeat {repeat}", style="bold")
             run = folder / str(repeat)
-            arm = {
-                "run": run,
-                "prompts": folder / "prompts",
-                "seed": seed + repeat - 1,
-                "modalities": (version.id,) if version.kind == "modality" else options.modalities,
-                "answers_from": before,
-            }
-            code = grow(GrowOptions(**{**vars(options), **arm}))
+            arm = replace(
+                options,
+                run=run,
+                prompts=folder / "prompts",
+                seed=seed + repeat - 1,
+                modalities=(version.id,) if version.kind == "modality" else options.modalities,
+                answers_from=before,
+            )
+            code = grow(arm)
             if code == STOPPED:
                 return code
             worst, before = max(worst, code), run

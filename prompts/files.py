@@ -218,10 +218,11 @@ def _front_matter(
         found = error.errors()
         inner = {e["loc"][:-1] for e in found}
         told = [e for e in found if not (e["type"] == "too_short" and e["loc"] in inner)]
-        return None, mistakes + [Mistake(path, _line(node, e), _told(e, shape)) for e in told]
+        return None, mistakes + [Mistake(path, _line(node, e["loc"]), _told(e, shape)) for e in told]
     if matter.id != path.stem:
-        line = _line(node, {"loc": ("id",), "type": "", "msg": "", "input": ""})
-        mistakes.append(Mistake(path, line, f"{matter.id}: is not the file's name; write id: {path.stem}"))
+        mistakes.append(
+            Mistake(path, _line(node, ("id",)), f"{matter.id}: is not the file's name; write id: {path.stem}")
+        )
     mistakes += [Mistake(path, _line_of_value(node, value), text) for value, text in _contradictions(matter)]
     return matter, mistakes
 
@@ -283,10 +284,10 @@ def _repeated_keys(node: Any) -> Iterator[tuple[str, int]]:
             yield from _repeated_keys(item)
 
 
-def _line(node: Any, error: ErrorDetails) -> int:
-    """The file's line of the place that a validation error names."""
+def _line(node: Any, place: Iterable[str | int]) -> int:
+    """The file's line of a place in the front matter, or of what is there of the way to it."""
     mark = node.start_mark if node is not None else None
-    for step in error["loc"]:
+    for step in place:
         if isinstance(node, yaml.MappingNode):
             key, node = next(((k, v) for k, v in node.value if k.value == str(step)), (None, None))
             mark = key.start_mark if key is not None else mark
