@@ -427,7 +427,7 @@ async def test_one_answer_that_never_comes_ends_one_dialogue(tmp_path: Path) -> 
 
 
 async def test_a_corpus_covers_the_modalities_on_offer(tmp_path: Path) -> None:
-    posts = [POST.model_copy(update={"id": f"p{n}"}) for n in range(30)]
+    posts = [POST.model_copy(update={"id": f"p{n}"}) for n in range(60)]
     with RehearsalProcess(fault_rate=0) as server:
         rules = Rules(min_rounds=1, max_rounds=1)
         grown = await grow(tmp_path / "run", served(server.base_url), rules, posts, open_dialogues=16)
