@@ -37,11 +37,13 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Done]:
     return desk, done
 
 
-def keys(run: Path, *nodes: str) -> set[bytes]:
-    """The keys of a run's calls, of all nodes or of some in round 1 and before."""
+def keys(run: Path, *nodes: str) -> set[tuple[bytes, float]]:
+    """Key and time of request of a run's calls, of all nodes or of some in round 1 and before."""
     with closing(connect(run / DATABASE, read_only=True)) as db:
-        rows: list[tuple[str, bytes]] = db.execute("SELECT path, key FROM calls").fetchall()
-    return {key for path, key in rows if not nodes or (path[0] in "01" and path.split("/")[1] in nodes)}
+        rows = db.execute("SELECT path, key, started FROM calls").fetchall()
+    return {
+        (key, started) for path, key, started in rows if not nodes or (path[0] in "01" and path.split("/")[1] in nodes)
+    }
 
 
 def test_only_changed_calls_are_made(compared: tuple[Desk, Done]) -> None:
