@@ -125,7 +125,7 @@ class Caller:
         """
         endpoint = self.endpoints[prompt.role]
         form = form_of(schema, endpoint.settings.structured)
-        messages = verbatim or _with_instruction(prompt.messages, form.instruction)
+        messages = verbatim or with_instruction(prompt.messages, form.instruction)
         _check_budget(endpoint.settings, step, prompt.role, messages)
         _, value = await self._call(endpoint, step, prompt, messages, form, correction, position=None)
         return value
