@@ -124,9 +124,9 @@ def _words(call: StoredCall) -> dict[str, Any]:
     said = parts(call.reasoning, "reasoning") + parts(call.reply)
     answer = [{"role": "assistant", "parts": said, "finish_reason": call.finish_reason}]
     return {
-        "gen_ai.system_instructions": json.dumps(told),
-        "gen_ai.input.messages": json.dumps(sent),
-        "gen_ai.output.messages": json.dumps(answer),
+        "gen_ai.system_instructions": json.dumps(told, ensure_ascii=False),
+        "gen_ai.input.messages": json.dumps(sent, ensure_ascii=False),
+        "gen_ai.output.messages": json.dumps(answer, ensure_ascii=False),
     }
 
 
