@@ -131,7 +131,7 @@ def test_a_second_ctrl_c_stops_at_once(desk: Desk) -> None:
 
 
 def test_one_process_at_a_time(desk: Desk) -> None:
-    process = desk.start(*EIGHT, "--rehearsal-latency", "300")
+    process = desk.start(*EIGHT, "--rehearsal-latency", "2000")
     until(process, lambda: desk.count("calls") > 0)
     second = desk.psyllm(*EIGHT)
     assert (second.returncode, second.stdout) == (1, "")
