@@ -35,7 +35,10 @@ HELP = [
     "desk",
     "doctor",
     "trace",
-    "trace show",
+    *(
+        f"trace {c}"
+        for c in ["ls", "reasons", "show", "why", "grep", "tail", "replay", "fork", "diff", "export", "otel"]
+    ),
     "clinical",
     *(f"clinical {c}" for c in ("lint", "ls", "show", "check")),
     "prompt",
