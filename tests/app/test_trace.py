@@ -178,7 +178,7 @@ def test_diff_of_two_dialogues_and_of_one_with_itself(traced: Desk) -> None:
 
 
 def test_tail_tells_of_calls_and_dialogues_as_they_come(desk: Desk) -> None:
-    grow = desk.start("grow", "posts.jsonl", "--run", "run", "--limit", "2", "--rehearsal-latency", "150")
+    grow = desk.start("grow", "posts.jsonl", "--run", "run", "--limit", "2", "--rehearsal-latency", "600")
     until(grow, lambda: desk.count("calls") > 0)
     tail = desk.start("trace", "tail", "run")
     assert tail.stdout is not None
