@@ -210,7 +210,8 @@ def test_a_run_is_read_when_its_prompts_have_moved_on(desk: Desk, mine: Path) ->
     assert desk.psyllm(*grow).returncode == 0
     edit(path, 'version: "1.2"', 'version: "1.3"')
     edit(path, "zebra scene", "scene with a zebra in it")
-    assert "zebra scene" in desk.psyllm("trace", "show", "run", "ex-01", "--step", "4").stdout
+    shown = [desk.psyllm("trace", "show", "run", "ex-01", "--step", str(n)).stdout for n in range(4, 7)]
+    assert any("zebra scene" in step for step in shown)
     assert "with other settings" in desk.psyllm(*grow).stderr
     told = desk.psyllm("prompt", "diff", "cbt@1.2", "cbt", "--run", "run", "--prompts", "mine")
     assert told.returncode == 0, told.stderr
