@@ -18,7 +18,8 @@ from psyllm.runs import Run
 from tests.app.conftest import Desk, Done
 
 pytestmark = pytest.mark.slow
-READY_S = 120
+READY_S = 300
+INSTALL_S = 600
 
 
 def installed(folder: Path) -> str:
@@ -26,8 +27,10 @@ def installed(folder: Path) -> str:
     if given := os.environ.get("PSYLLM_PHOENIX"):
         return given
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    done = subprocess.run([str(folder / "bin" / "pip"), "install", "-q", "arize-phoenix"], check=False)
-    if done.returncode:
+    command = [str(folder / "bin" / "pip"), "install", "-q", "arize-phoenix"]
+    try:
+        subprocess.run(command, check=True, timeout=INSTALL_S)
+    except subprocess.SubprocessError:
         pytest.skip("arize-phoenix cannot be installed here")
     return str(folder / "bin" / "phoenix")
 
