@@ -23,7 +23,7 @@ from psyllm.runs.find import END, START, Filter, Hit, Listed, count, find, reaso
 from psyllm.runs.index import Index
 
 COLOURS = {"accepted": "green", "rejected": "red", "screened_out": "yellow", "failed": "magenta"}
-WIDE = 120
+WIDE = 140
 """Columns of a terminal that shows everything of a list."""
 LONG = 5000
 """Rows to take in from which on a progress bar is shown."""
