@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from graphs.retrace import Origin
 
 Result = TypeVar("Result")
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells expect."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,11 @@ def _held(origin: Origin) -> Iterator[Journal]:
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        try:
+            return runner.run(work)
+        except KeyboardInterrupt:
+            console.print("stopped; the run is as it was, and calls that were answered are kept", style="yellow")
+            sys.exit(STOPPED)
 
 
 def _ask() -> None:
