@@ -17,10 +17,9 @@ from typing import Generic, Literal, TypeVar
 from agents import safety
 from agents.words import any_of, found, listed, overlap, plain, run, sentences, words_of
 from clinical import Knowledge
-from clinical.risk import SAFETY_MODES
 from prompts.library import Modality
 from psyllm.reasons import codes_for, meaning
-from psyllm.records import SAFETY_PROTOCOL, CasePlan, Finding, Post, Reason, Reply, Turn
+from psyllm.records import SAFETY_MODES, SAFETY_PROTOCOL, CasePlan, Finding, Post, Reason, Reply, Turn
 
 DETAIL = 160
 """Most characters of a reason's detail."""

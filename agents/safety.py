@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from agents.words import LISTS, any_of, found, listed, plain, sentences, words_of
 from clinical import Knowledge
-from clinical.risk import SAFETY_MODES, rung, worst
+from clinical.risk import rung, worst
 from clinical.schema import Rung
-from psyllm.records import CRISIS_CONTACTS, Mode, Turn
+from psyllm.records import CRISIS_CONTACTS, SAFETY_MODES, Mode, Turn
 
 MOST_WORDS: Mapping[Mode, int] = {"ordinary": 220, "explore": 180, "safety_first": 160, "emergency": 130}
 """The longest reply of each mode, in words."""

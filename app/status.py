@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.bar import Bar
 from rich.table import Table
 
-from app.screen import REHEARSAL, dollars, out, tokens
+from app.screen import COLOURS, REHEARSAL, dollars, out, tokens
 from clinical import Knowledge
 from psyllm.reasons import meaning
 from psyllm.records import Status
@@ -63,13 +63,7 @@ def _funnel(folder: Path, total: int, counts: dict[Status, int]) -> Table:
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
-    colours = {
-        Status.ACCEPTED: "green",
-        Status.REJECTED: "red",
-        Status.SCREENED_OUT: "yellow",
-        Status.FAILED: "magenta",
-    }
-    rows = [(status.replace("_", " "), counts[status], colours[status]) for status in Status]
+    rows = [(status.replace("_", " "), counts[status], COLOURS[status]) for status in Status]
     rows.append(("not done", total - sum(counts.values()), "white"))
     for name, count, colour in rows:
         table.add_row(name, str(count), Bar(max(total, 1), 0, count, width=40, color=colour))

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.machine import show_json
-from app.screen import console, dollars, out, tokens
+from app.screen import COLOURS, console, dollars, out, tokens
 from psyllm.errors import NoMatch, UsageError
 from psyllm.reasons import meaning, reason_codes
 from psyllm.records import ROLES, Status
@@ -22,7 +22,6 @@ from psyllm.runs import Run
 from psyllm.runs.find import END, START, Filter, Hit, Listed, count, find, reason_counts, search
 from psyllm.runs.index import Index
 
-COLOURS = {"accepted": "green", "rejected": "red", "screened_out": "yellow", "failed": "magenta"}
 WIDE = 140
 """Columns of a terminal that shows everything of a list."""
 LONG = 5000

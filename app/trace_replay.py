@@ -23,8 +23,7 @@ from rich.text import Text
 
 from app.editor import edit
 from app.machine import show_json
-from app.screen import console, dollars, out, tokens
-from app.trace_find import COLOURS
+from app.screen import COLOURS, STOPPED, console, dollars, out, tokens
 from psyllm import __version__
 from psyllm.errors import Failure, NoMatch, UsageError
 from psyllm.journal import Journal
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from graphs.retrace import Origin
 
 Result = TypeVar("Result")
-STOPPED = 130
 """Exit code after Ctrl-C, as shells expect."""
 
 

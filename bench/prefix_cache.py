@@ -81,7 +81,7 @@ def share(sums: dict[tuple[str, bool], tuple[int, int]], role: str | None, later
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dialogues", type=int, default=3)
+    parser.add_argument("--dialogues", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         dialogues = asyncio.run(grown(Path(folder) / "run", options.dialogues))

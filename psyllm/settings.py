@@ -246,6 +246,10 @@ class Settings(_Section):
             raise UsageError(f"unknown profile {name!r}", hint=f"known: {', '.join(sorted(self.profiles))}")
         return {role: self.profiles[name].model_for(role) for role in ROLES}
 
+    def native_roles(self, profile: str | None) -> frozenset[Role]:
+        """Roles whose reasoning comes on their model's own channel. Raises UsageError for an unknown profile."""
+        return frozenset(role for role, name in self.cast(profile).items() if self.models[name].trace == "native")
+
 
 def load_settings(path: Path | None = None) -> Settings:
     """Read psyllm.toml, or the defaults if there is none here. Raises UsageError naming file and value."""
