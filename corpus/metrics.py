@@ -65,7 +65,7 @@ def distinct(texts: Iterable[str], n: int) -> float:
 
 def self_bleu(texts: Sequence[str]) -> float:
     """Mean BLEU (0 to 1) of each text against all others: 1 if they are all alike. Costs the square of their number."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     if len(texts) < 2:
         return 0.0
