@@ -92,7 +92,7 @@ def _bars(corpora: Sequence[CorpusStats], title: str, unit: str) -> Figure | Non
         widths = [each.get(value, 0.0) for value in values]
         drawn = axes.barh(at, widths, height * 0.9, color=_colour(corpora, corpus), label=_name(corpus))
         axes.bar_label(
-            drawn, [f"{width:.0f}" if width >= 1 else f"{width:.1f}" for width in widths], padding=2, fontsize=7
+            drawn, [f"{width:.1f}" if 0 < width < 1 else f"{width:.0f}" for width in widths], padding=2, fontsize=7
         )
     axes.set_yticks(range(len(values)), [plain(value).replace("_", " ") for value in values])
     axes.invert_yaxis()
