@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from corpus.manifest import Manifest
 from corpus.selection import Filters
 from corpus.splits import NAMES
 from prompts.library import Library
-from psyllm.errors import UsageError
+from psyllm.errors import Failure, UsageError
 from psyllm.labels import Judgement
 from psyllm.reasons import meaning
 from psyllm.records import Status
@@ -77,6 +78,10 @@ def export_command(o: ExportOptions) -> None:
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
             task = progress.add_task("", total=total)
             manifest = export(runs, o.out, options, lambda: progress.advance(task))
+    except sqlite3.Error as error:
+        raise Failure(
+            "store", f"a journal cannot be read: {error}", hint="SQLite sorts in TMPDIR: is there room?"
+        ) from error
     finally:
         for run in runs:
             run.close()

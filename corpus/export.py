@@ -10,10 +10,11 @@ stay the selection and two MinHash signatures a dialogue (`corpus.duplicates`).
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -197,11 +198,12 @@ def _staged(out: Path, options: Options) -> Iterator[Path]:
             (folder / MANIFEST).rename(manifest_path(out))
     except OSError as error:
         raise Failure(
-            "store", f"cannot write {out}: {error.strerror or error}", hint="free some space or mend the rights"
+            "store",
+            f"cannot write {out}: {os.strerror(error.errno) if error.errno else error}",
+            hint="free some space or mend the rights",
         ) from error
     finally:
-        with suppress(OSError):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(

@@ -35,8 +35,10 @@ HELP = [
     "trace show",
     "clinical",
     *(f"clinical {c}" for c in ("lint", "ls", "show", "check")),
+    "corpus",
+    "corpus stats",
 ]
-GROUPS = ("", "trace", "clinical")
+GROUPS = ("", "trace", "clinical", "corpus")
 LOADED = """
 import sys
 from app.cli import main
@@ -57,6 +59,7 @@ def test_help_shows_an_example_and_loads_nothing_heavy(command: str) -> None:
     assert "Usage:" in text
     assert command in GROUPS or f"Example:  psyllm {command}" in text
     heavy = {"torch", "transformers", "trl", "vllm", "langgraph", "langchain_core", "langchain_openai", "openai"}
+    heavy |= {"datasets", "pyarrow", "matplotlib", "numpy", "scipy"}
     assert not heavy & set(loaded.split())
 
 

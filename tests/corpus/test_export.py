@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from psyllm.labels import Label, Labels
-from tests.conftest import Psyllm
+from tests.conftest import PSYLLM, Psyllm
 from tests.corpus.conftest import Grown, dialogue, said, turn
 
 STOCK = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -169,6 +170,15 @@ def test_a_chat_template_that_drops_the_reasoning_stops_the_export(
     done = psyllm("export", "run", "--out", "x.jsonl", "--format", "per-turn", "--chat-template", "stock.jinja")
     assert (done.returncode, "row d1/1" in done.stderr) == (1, True), done.stderr
     assert not [path for path in tmp_path.iterdir() if "x.jsonl" in path.name]
+
+
+@pytest.mark.parametrize("format_", ["messages", "hf"])
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, run_of: Grown, format_: str) -> None:
+    run_of([dialogue(n, *(turn(n, round_) for round_ in range(1, 5))) for n in range(100)])
+    command = f"ulimit -f 40; exec {PSYLLM} export run --out out --format {format_}"
+    done = subprocess.run(["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "cannot write out: File too large" in done.stderr) == (1, True), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_check_names_what_is_wrong_and_where(tmp_path: Path, run_of: Grown, psyllm: Psyllm) -> None:
