@@ -99,7 +99,9 @@ def test_a_rendered_row_begins_with_the_rendered_prompt_of_a_server_and_holds_it
         template.require_reasoning(row)
         spoken.append(t.reply.text)
     template.require_reasoning(next(preference_rows(TALK, COUNSELLOR)))
-    template.require_reasoning(chat_row(TALK, COUNSELLOR))
+    whole = chat_row(TALK, COUNSELLOR)
+    template.require_reasoning(whole)
+    assert template.render(whole["messages"]).count("<think>") == 1, "earlier replies come without their reasoning"
 
 
 def test_a_template_that_drops_the_reasoning_is_refused(tmp_path: Path) -> None:
