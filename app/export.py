@@ -65,7 +65,7 @@ def export_command(o: ExportOptions) -> None:
             filters=Filters(frozenset(o.modalities), frozenset(o.models), frozenset(o.labels), o.min_score),
             held_out=tuple(o.held_out),
             limits=o.limits,
-            shares=_coverage(runs) if o.balance else None,
+            shares=_wanted(runs) if o.balance else None,
             splits=splits.parse(o.splits) if o.splits else None,
             seed=o.seed,
             contacts=knowledge.contacts() if o.fill_contacts else None,
@@ -95,12 +95,12 @@ def _format(name: str) -> Format:
     raise UsageError(f"unknown format {name!r}", hint=f"known: {', '.join(FORMATS)}")
 
 
-def _coverage(runs: list[Run]) -> dict[str, float]:
-    """The shares of modalities that the runs were grown for."""
-    for run in runs:
-        if isinstance(shares := run.fingerprint.get("grow.coverage"), dict):
-            return {str(name): float(share) for name, share in shares.items()}
-    raise UsageError("no run was grown for wanted shares of modalities", hint="leave out --balance")
+def _wanted(runs: list[Run]) -> dict[str, float]:
+    """The shares of modalities that the runs were grown for. Raises UsageError if they differ."""
+    wanted = [run.wanted_shares() for run in runs]
+    if any(shares != wanted[0] for shares in wanted) or not wanted[0]:
+        raise UsageError("the runs were grown for different shares of modalities", hint="export them one by one")
+    return wanted[0]
 
 
 def _say(manifest: Manifest, out: Path) -> None:

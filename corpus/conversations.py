@@ -42,13 +42,13 @@ def is_run(path: Path) -> bool:
 
 
 def conversations(path: Path) -> Iterator[Conversation]:
-    """The accepted dialogues of a run, or the rows of a dataset.
+    """The accepted dialogues of a run without forks, or the rows of a dataset.
 
     Raises UsageError for what is neither, and for rows that hold no whole conversation.
     """
     if is_run(path):
         with Run(path) as run:
-            yield from map(_of_dialogue, run.dialogues(Status.ACCEPTED))
+            yield from (_of_dialogue(d) for d in run.dialogues(Status.ACCEPTED) if d.forked_from is None)
         return
     for place, row in read_rows(path):
         shape = shape_of(row)

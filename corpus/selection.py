@@ -114,13 +114,16 @@ def unwanted(
 ) -> tuple[str, str] | None:
     """(reason code, detail) of the first filter that keeps the dialogue out; None if it passes all.
 
-    `post` is the text of its post. A dialogue that a person rejected passes only if `--label reject` asks for it.
+    `post` is the text of its post. A dialogue that a person rejected passes only if `--label reject` asks for it;
+    a fork, made to try something, only if a person accepted it.
     """
     verdict = label.verdict if label else None
     if verdict == "reject" and "reject" not in filters.labels:
         return "rejected_by_person", f"by {label.reviewer}" if label and label.reviewer else ""
     if filters.labels and verdict not in filters.labels:
         return "label_unwanted", verdict or "no label"
+    if dialogue.forked_from and verdict != "accept":
+        return "forked", f"from {dialogue.forked_from}"
     modality = dialogue.plan.modality.chosen if dialogue.plan else ""
     if filters.modalities and modality not in filters.modalities:
         return "modality_unwanted", modality

@@ -99,6 +99,7 @@ def dialogue(
     post: str = "",
     model: str = "big",
     rehearsal: bool = False,
+    forked_from: str | None = None,
 ) -> Dialogue:
     return Dialogue(
         id=f"d{number}",
@@ -106,6 +107,7 @@ def dialogue(
         status=Status.ACCEPTED,
         plan=plan(modality, severity),
         turns=turns or (turn(number),),
+        forked_from=forked_from,
         provenance=Provenance(
             models={"therapist": model, "patient": "small"},
             seed=0,
@@ -125,7 +127,9 @@ def run_of(tmp_path: Path) -> Grown:
     """Write dialogues into a run folder; posts are made up unless given."""
 
     def make(dialogues: Sequence[Dialogue], name: str = "run", posts: dict[str, str] | None = None) -> Path:
-        journal = Journal.open(tmp_path / name, {"grow.seed": 0}, "0")
+        journal = Journal.open(
+            tmp_path / name, {"grow.coverage": {"cbt": 1, "act": 1}, "prompts.modalities.cbt": "0"}, "0"
+        )
         counsellor = Library().roles["counsellor"]
         journal.add_prompts([(counsellor.ref, counsellor.path.read_text(encoding="utf-8"))])
         ids = list(dict.fromkeys(d.post_id for d in dialogues))

@@ -74,6 +74,7 @@ def test_what_is_left_out_is_counted_by_code_and_listed(tmp_path: Path, run_of: 
             dialogue(5),
             dialogue(6),
             dialogue(7, turn(1), post="p7"),
+            dialogue(8, forked_from="d1"),
         ],
         posts={"p6": f"Before. {shared} After."},
     )
@@ -93,6 +94,7 @@ def test_what_is_left_out_is_counted_by_code_and_listed(tmp_path: Path, run_of: 
         "d4": "score_too_low",
         "d5": "rejected_by_person",
         "d6": "held_out",
+        "d8": "forked",
         twin: "duplicate_case",
     }
     assert told["left_out"] == Counter(codes.values())
@@ -103,6 +105,23 @@ def test_what_is_left_out_is_counted_by_code_and_listed(tmp_path: Path, run_of: 
     kept = psyllm("export", "run", "--out", "all.jsonl", "--no-limits", "--label", "reject")
     assert kept.returncode == 0, kept.stderr
     assert [row["id"] for row in rows(tmp_path / "all.jsonl")] == ["d5"]
+
+
+def test_balance_keeps_the_shares_that_the_run_was_grown_for(tmp_path: Path, run_of: Grown, psyllm: Psyllm) -> None:
+    run_of([dialogue(n, modality="act" if n < 3 else "cbt") for n in range(10)])
+    done = psyllm("export", "run", "--out", "x.jsonl", "--balance")
+    assert done.returncode == 0, done.stderr
+    assert Counter(row["modality"] for row in rows(tmp_path / "x.jsonl")) == {"act": 3, "cbt": 3}
+    assert manifest(tmp_path / "x.manifest.json")["left_out"] == {"over_share": 4}
+
+
+def test_a_fork_goes_out_once_a_person_accepted_it(tmp_path: Path, run_of: Grown, psyllm: Psyllm) -> None:
+    run = run_of([dialogue(1), dialogue(2, forked_from="d1")])
+    for verdict, expected in (("flag", ["d1"]), ("accept", ["d1", "d2"])):
+        Labels(run).add(Label.model_validate({"dialogue_id": "d2", "verdict": verdict}))
+        done = psyllm("export", "run", "--out", f"{verdict}.jsonl")
+        assert done.returncode == 0, done.stderr
+        assert [row["id"] for row in rows(tmp_path / f"{verdict}.jsonl")] == expected
 
 
 def test_two_runs_make_one_dataset_and_the_same_dialogue_is_written_once(
@@ -145,7 +164,7 @@ def test_splits_of_lines_are_one_file_each_and_the_same_each_time(
         (("run", "--out", "x.jsonl", "--modality", "act"), "nothing is left to export: modality_unwanted 1"),
         (("run", "--out", "x.jsonl", "--format", "preference"), "there are no pairs"),
         (("run", "--out", "x.jsonl", "--decontaminate", "none.jsonl"), "none.jsonl does not exist"),
-        (("run", "--out", "x.jsonl", "--balance"), "no run was grown for wanted shares"),
+        (("run", "made_up", "--out", "x.jsonl", "--balance"), "was made by the rehearsal backend"),
         (("made_up", "--out", "x.jsonl"), "was made by the rehearsal backend"),
     ],
 )
