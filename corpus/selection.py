@@ -178,13 +178,14 @@ def balance(selection: Selection, shares: Mapping[str, float]) -> None:
     """Keep the largest part of the dialogues whose modalities have the wanted shares (they are scaled to sum to 1).
 
     A modality that `shares` does not name is left out; one that is named and missing makes no shares, so it is ignored.
+    Dialogues in danger stay first: they are few, and what they teach is missed most.
     """
     have = Counter(candidate.modality for candidate in selection.kept)
     wanted = {name: share for name, share in shares.items() if share > 0 and have[name]}
     scale = min((have[name] / share for name, share in wanted.items()), default=0.0)
     room = {name: round(share * scale) for name, share in wanted.items()}
     stays: list[int] = []
-    for n in selection.order():
+    for n in sorted(selection.order(), key=lambda n: selection.kept[n].mode == "ordinary"):
         candidate = selection.kept[n]
         if room.get(candidate.modality, 0) > 0:
             room[candidate.modality] -= 1

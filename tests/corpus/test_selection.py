@@ -98,8 +98,12 @@ def test_shares_that_are_none_are_refused(text: str) -> None:
 
 
 def test_balance_keeps_the_most_that_the_wanted_shares_allow() -> None:
-    kept = [made(n, modality="cbt" if n < 60 else "act" if n < 80 else "dbt") for n in range(90)]
+    modes: dict[int, Mode] = {3: "safety_first", 41: "emergency"}
+    kept = [
+        made(n, modes.get(n, "ordinary"), modality="cbt" if n < 60 else "act" if n < 80 else "dbt") for n in range(90)
+    ]
     selection = Selection(0, kept=kept)
     balance(selection, {"cbt": 0.5, "act": 0.5})
     assert Counter(candidate.modality for candidate in selection.kept) == {"cbt": 20, "act": 20}
+    assert {"d3", "d41"} <= ids(selection), "those in danger stay first"
     assert Counter(exclusion.detail for exclusion in selection.excluded) == {"cbt": 40, "dbt": 10}
