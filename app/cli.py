@@ -14,6 +14,7 @@ import typer
 
 from app.cli_clinical import clinical
 from app.cli_trace import trace
+from app.cli_train import train
 from app.options import PromptFolder, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
+app.add_typer(train, name="train")
 
 
 @app.command(epilog=example("psyllm grow examples/posts.jsonl --run runs/demo --limit 12"))

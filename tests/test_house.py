@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "corpus": {"psyllm", "prompts"},
     "graphs": {"psyllm", "clinical", "prompts", "agents", "corpus"},
     "evaluators": {"psyllm", "clinical", "prompts", "agents"},
-    "trainer": {"psyllm", "prompts"},
+    "trainer": {"psyllm", "prompts", "corpus"},
     "app": {"psyllm", "clinical", "prompts", "agents", "corpus", "graphs", "evaluators", "trainer"},
 }
 

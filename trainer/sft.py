@@ -1,0 +1,237 @@
+"""Supervised fine-tuning: a recipe and a corpus in, a model folder out.
+
+    train(Request(recipe, Path("corpus.jsonl")), watch)
+
+TRL's SFTTrainer does the training. What is ours happens before it (rows, trees, packs), in the collator and in the
+attention that the model is loaded with.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from transformers import EarlyStoppingCallback, PrinterCallback
+from trl import ModelConfig, SFTTrainer, get_peft_config
+
+from psyllm.errors import Failure, UsageError
+from trainer import checkpoints
+from trainer.arguments import Ours, SftArguments, arguments_of
+from trainer.attention import FLEX, FLEX_BLOCK, TREE, block_mask, refuse_unfit, use_newest_flash
+from trainer.batches import Batch, Collator, as_dataset
+from trainer.card import record, write_card
+from trainer.flops import cost_of, peak_flops
+from trainer.models import load_config, load_model, load_tokenizer, locate, quiet
+from trainer.plan import Plan, make_plan
+from trainer.probe import refuse_leaks
+from trainer.recipe import Recipe
+from trainer.sources import manifest, read_conversations, split_by_post
+from trainer.watch import Reporter, Tally, Watch
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    recipe: Recipe
+    source: Path
+    include_rehearsal: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of it."""
+
+    folder: Path
+    steps: int
+    loss: float
+    """Mean training loss of this session."""
+    eval_loss: float | None
+    interrupted: bool
+    """Stopped by Ctrl-C, with a checkpoint to go on from."""
+    log: list[dict[str, Any]]
+    """The trainer's log entries, of all sessions."""
+
+
+class TreeTrainer(SFTTrainer):
+    """SFTTrainer that counts what passes, weighs evaluation by tokens, and refuses a wrong attention."""
+
+    def __init__(self, *, attention: str, tally: Tally, held_labels: int, **given: Any) -> None:
+        super().__init__(**given)
+        self._attention, self._tally, self._held_labels = attention, tally, held_labels
+
+    def compute_loss(self, model: Any, inputs: Batch, *given: Any, **named: Any) -> Any:
+        if self.model.config._attn_implementation != self._attention:
+            raise Failure("training", f"attention was changed to {self.model.config._attn_implementation}: wrong masks")
+        tally = inputs.pop("tally")
+        if self.model.training:
+            self._tally.add(**tally)
+        if (intervals := inputs.pop("tree_intervals", None)) is not None:
+            inputs["tree_mask"] = block_mask(intervals)
+        return super().compute_loss(model, inputs, *given, **named)
+
+    def prediction_step(self, model: Any, inputs: Batch, *given: Any, **named: Any) -> Any:
+        """Trainer takes the mean over batches; weighed like this it becomes the mean over tokens."""
+        share = inputs["tally"]["labels"] * len(self.eval_dataset) / self._held_labels
+        loss, logits, labels = super().prediction_step(model, inputs, *given, **named)
+        return loss * share, logits, labels
+
+    def create_model_card(self, *given: Any, **named: Any) -> None:
+        """Ours is written at the end, by trainer.card."""
+
+
+def train(request: Request, watch: Watch) -> Outcome:
+    """Train as the recipe says.
+
+    Raises UsageError for a recipe, corpus or model that does not fit, Failure if memory or the machine gives out.
+    """
+    quiet()
+    arguments, model_config = arguments_of(SftArguments, request.recipe)
+    folder = Path(arguments.output_dir)
+    everything = read_conversations(request.source, include_rehearsal=request.include_rehearsal)
+    train_side, held = split_by_post(everything, arguments.eval_share, arguments.seed)
+    name = locate(model_config.model_name_or_path)
+    attention = _attention(arguments, model_config, name)
+    tokenizer = load_tokenizer(name, arguments.chat_template_path)
+    plan = make_plan(
+        train_side,
+        held,
+        tokenizer,
+        layout=arguments.layout,
+        max_length=arguments.max_length,
+        packing=arguments.packing,
+    )
+    watch.planned(plan)
+    facts = record("sft", request.recipe, manifest(everything, request.source))
+    checkpoint, torn = open_folder(folder, facts, resume=request.resume)
+    model = load_model(model_config, name, attention)
+    if arguments.compile_layers:
+        compile_layers(model)
+    tally = Tally()
+    reporter = Reporter(watch, tally, peak_flops())
+    trainer = TreeTrainer(
+        attention=attention,
+        tally=tally,
+        held_labels=plan.held.labels if plan.held else 0,
+        model=model,
+        args=_for_trl(arguments, plan),
+        train_dataset=as_dataset(plan.train.packs),
+        eval_dataset=as_dataset(plan.held.packs) if plan.held else None,
+        data_collator=Collator(intervals=attention == FLEX, pad_to=_padding(attention, arguments)),
+        processing_class=tokenizer,
+        peft_config=get_peft_config(model_config),
+        callbacks=[reporter, *stopping(arguments)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    tally.cost = cost_of(trainer.model)
+    watch.started(
+        {
+            "model": name,
+            "attention": f"{attention} ({use_newest_flash()})",
+            "going on from": str(checkpoint or ""),
+            "removed interrupted save": ", ".join(path.name for path in torn),
+        }
+    )
+    log = run(trainer, reporter, checkpoint)
+    outcome = Outcome(
+        folder,
+        trainer.state.global_step,
+        log.training_loss,
+        next((entry["eval_loss"] for entry in reversed(trainer.state.log_history) if "eval_loss" in entry), None),
+        reporter.interrupted,
+        trainer.state.log_history,
+    )
+    if not reporter.interrupted:
+        trainer.save_model()
+    if trainer.is_world_process_zero():
+        write_card(folder, facts, outcome.log, finished=not reporter.interrupted)
+    return outcome
+
+
+def open_folder(folder: Path, facts: dict[str, Any], *, resume: bool) -> tuple[Path | None, list[Path]]:
+    """The checkpoint to go on from and the interrupted saves that were removed, decided by the main process alone."""
+    state = PartialState()
+    found: tuple[Path | None, list[Path]] = (None, [])
+    if state.is_main_process:
+        found = checkpoints.start(folder, facts, resume=resume)
+    state.wait_for_everyone()
+    if not state.is_main_process and resume:
+        found = (next(reversed(checkpoints.whole_checkpoints(folder)), None), [])
+    return found
+
+
+def run(trainer: Any, reporter: Reporter, checkpoint: Path | None) -> Any:
+    """trainer.train; memory that gives out becomes a Failure that names the knob to turn first."""
+    try:
+        return trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except torch.OutOfMemoryError as error:
+        first = [] if trainer.args.gradient_checkpointing else ["--set gradient_checkpointing=true"]
+        knobs = [*first, "a smaller max_length", "LoRA (--set use_peft=true)", "more GPUs (docs/training.md)"]
+        raise Failure("training", "out of GPU memory", hint="in this order: " + ", ".join(knobs)) from error
+    finally:
+        reporter.restore()
+
+
+def stopping(arguments: Ours) -> list[EarlyStoppingCallback]:
+    """The callback for early stopping, if the recipe wants it."""
+    patience = arguments.early_stopping_patience
+    return [EarlyStoppingCallback(early_stopping_patience=patience)] if patience else []
+
+
+def compile_layers(model: Any) -> None:
+    """torch.compile each layer for lengths that change."""
+    torch._dynamo.config.recompile_limit = 64
+    for layer in model.get_decoder().layers:
+        layer.compile(dynamic=True)
+
+
+def _attention(arguments: Any, model_config: ModelConfig, name: str) -> str:
+    """The attention to load the model with. Raises UsageError for one that would see a wrong mask."""
+    alone = arguments.layout != "tree" and not arguments.packing and arguments.per_device_train_batch_size == 1
+    wanted = model_config.attn_implementation
+    if alone and wanted not in (None, TREE, FLEX):
+        return str(wanted)
+    flash = ("flash_attention_2", "flash_attention_3")
+    fit = (TREE, FLEX) if arguments.layout == "tree" else (TREE, FLEX, *flash)
+    attention = wanted or TREE
+    if attention not in fit:
+        raise UsageError(
+            f"attn_implementation {attention} does not keep the documents of a {arguments.layout} pack apart",
+            hint=f"leave it out, or take one of {', '.join(fit)}",
+        )
+    config = load_config(name)
+    refuse_unfit(config, name)
+    refuse_leaks(config, name)
+    return str(attention)
+
+
+def _padding(attention: str, arguments: Any) -> int:
+    """Flex compiles for one length: that of a full batch."""
+    if attention != FLEX:
+        return 1
+    if arguments.max_length % FLEX_BLOCK:
+        raise UsageError(f"max_length {arguments.max_length} is no multiple of {FLEX_BLOCK}, as {FLEX} needs")
+    return int(arguments.max_length * arguments.per_device_train_batch_size)
+
+
+def _for_trl(arguments: Any, plan: Plan) -> Any:
+    """What is left for TRL to do: no preparing, no packing, no cutting."""
+    given = copy.copy(arguments)
+    given.packing, given.max_length, given.padding_free = False, None, False
+    given.chat_template_path = None
+    given.dataset_kwargs = {"skip_prepare_dataset": True}
+    given.remove_unused_columns = False
+    given.disable_tqdm = True
+    given.push_to_hub = False
+    if plan.held is None:
+        given.eval_strategy = "no"
+    if arguments.early_stopping_patience:
+        given.load_best_model_at_end = True
+        given.metric_for_best_model = "eval_loss"
+        given.greater_is_better = False
+    return given
