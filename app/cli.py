@@ -14,7 +14,7 @@ import typer
 
 from app.cli_clinical import clinical
 from app.cli_trace import trace
-from app.cli_train import train
+from app.cli_train import chat, serve, train
 from app.options import PromptFolder, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
@@ -118,6 +118,10 @@ def doctor(
     from app.doctor import doctor_command
 
     doctor_command(models, settings)
+
+
+app.command(epilog=example("psyllm serve trained/smollm2-135m-sft"))(serve)
+app.command(epilog=example("psyllm chat trained/smollm2-135m-sft"))(chat)
 
 
 def main() -> NoReturn:

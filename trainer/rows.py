@@ -67,8 +67,8 @@ def encode(
         texts = [(place, *rendered(turn, tokenizer)) for place, turn in named if _reasons(place, turn, dropped)]
         if not texts:
             continue
-        prompts = _ids(tokenizer, [prompt for _, prompt, _ in texts])
-        completions = _ids(tokenizer, [completion or "" for _, _, completion in texts])
+        prompts = ids_of(tokenizer, [prompt for _, prompt, _ in texts])
+        completions = ids_of(tokenizer, [completion or "" for _, _, completion in texts])
         rows = []
         for (place, _, completion_text), prompt, completion in zip(texts, prompts, completions, strict=True):
             if completion_text is None:
@@ -80,17 +80,18 @@ def encode(
         if rows:
             found.append(Encoded(one.id, tuple(rows)))
     if not found:
-        _refuse(dropped, max_length)
+        refuse_empty(dropped, max_length)
     return found
 
 
 def rendered(turn: Turn, tokenizer: PreTrainedTokenizerBase) -> tuple[str, str | None]:
-    """(prompt, completion) as text; the completion is None if it does not hold both reasoning and reply."""
+    """A turn as `apart` renders it."""
     answer = {"role": "assistant", "reasoning_content": turn.reasoning, "content": turn.reply}
-    return _apart(turn.prompt, answer, tokenizer)
+    return apart(turn.prompt, answer, tokenizer)
 
 
-def _apart(prompt: Sequence[Message], answer: Message, tokenizer: PreTrainedTokenizerBase) -> tuple[str, str | None]:
+def apart(prompt: Sequence[Message], answer: Message, tokenizer: PreTrainedTokenizerBase) -> tuple[str, str | None]:
+    """(prompt, completion) as text; the completion is None if it does not hold both reasoning and reply."""
     asked = str(tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
     whole = str(tokenizer.apply_chat_template([*prompt, answer], tokenize=False))
     completion = whole.removeprefix(asked)
@@ -114,13 +115,13 @@ def keep_all(
         seen, before = "", list[Message]()
         for turn in one.turns:
             answer = {"role": "assistant", "reasoning_content": turn.reasoning, "content": turn.reply}
-            prompt, completion = _apart([*before, *turn.prompt[len(before) :]], answer, tokenizer)
+            prompt, completion = apart([*before, *turn.prompt[len(before) :]], answer, tokenizer)
             if completion is None or not prompt.startswith(seen):
                 raise UsageError(
                     "layout keep-all: this chat template drops the reasoning of earlier turns, as its model does",
                     hint="set layout to tree or rows, or chat_template_path to a template that keeps reasoning",
                 )
-            asked, answered = _ids(tokenizer, [prompt.removeprefix(seen), completion])
+            asked, answered = ids_of(tokenizer, [prompt.removeprefix(seen), completion])
             ids += asked + answered
             labels += [-100] * len(asked) + answered
             seen, before = prompt + completion, [*before, *turn.prompt[len(before) :], answer]
@@ -129,7 +130,7 @@ def keep_all(
         else:
             found.append((ids, labels))
     if not found:
-        _refuse(dropped, max_length)
+        refuse_empty(dropped, max_length)
     return found
 
 
@@ -139,12 +140,12 @@ def _reasons(place: str, turn: Turn, dropped: Dropped) -> bool:
     return bool(turn.reasoning.strip())
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Ids]:
+def ids_of(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Ids]:
     ids: list[Ids] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return ids
 
 
-def _refuse(dropped: Dropped, max_length: int) -> None:
+def refuse_empty(dropped: Dropped, max_length: int) -> None:
     counts = dropped.counts()
     why = ", ".join(f"{n} turns: {reason}" for reason, n in counts.most_common()) or "no turns"
     hints = {

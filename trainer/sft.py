@@ -9,7 +9,7 @@ attention that the model is loaded with.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Outcome:
     """Stopped by Ctrl-C, with a checkpoint to go on from."""
     log: list[dict[str, Any]]
     """The trainer's log entries, of all sessions."""
+    report: dict[str, Any] = field(default_factory=dict)
+    """What the stage measured beyond the loss: dpo's lengths and margins."""
 
 
 class TreeTrainer(SFTTrainer):
@@ -221,16 +223,22 @@ def _padding(attention: str, arguments: Any) -> int:
 
 def _for_trl(arguments: Any, plan: Plan) -> Any:
     """What is left for TRL to do: no preparing, no packing, no cutting."""
-    given = copy.copy(arguments)
-    given.packing, given.max_length, given.padding_free = False, None, False
-    given.chat_template_path = None
+    given = for_trainer(arguments, evaluates=plan.held is not None)
+    given.packing, given.padding_free, given.chat_template_path = False, False, None
     given.dataset_kwargs = {"skip_prepare_dataset": True}
     given.remove_unused_columns = False
+    return given
+
+
+def for_trainer(arguments: Any, *, evaluates: bool) -> Any:
+    """The recipe's arguments as TRL is to have them: nothing is cut, drawn or uploaded."""
+    given = copy.copy(arguments)
+    given.max_length = None
     given.disable_tqdm = True
     given.push_to_hub = False
-    if plan.held is None:
+    if not evaluates:
         given.eval_strategy = "no"
-    if arguments.early_stopping_patience:
+    elif arguments.early_stopping_patience:
         given.load_best_model_at_end = True
         given.metric_for_best_model = "eval_loss"
         given.greater_is_better = False

@@ -114,9 +114,7 @@ def split_by_post(
                     hint="split by source post: `psyllm export` does",
                 )
         train = [one for one in conversations if one.split == "train"]
-        held = [one for one in conversations if one.split in ("validation", "test", "eval")]
-        if any(one.split == "validation" for one in held):
-            held = [one for one in held if one.split == "validation"]
+        held = [one for one in conversations if one.split == ("validation" if "validation" in splits else "test")]
     else:
         posts = sorted(
             {one.post_id for one in conversations}, key=lambda post: hashlib.sha256(f"{seed}/{post}".encode()).digest()
@@ -177,8 +175,10 @@ class _Rows:
             return _jsonl(source)
         if source.is_dir() and any(source.glob("journal-*.db")):
             return _run(source, self._pairs)
+        if source.is_dir() and (files := sorted(source.glob("*.jsonl"))):
+            return ((place, file.stem, row) for file in files for place, _, row in _jsonl(file))
         if source.suffix == ".parquet" or source.is_dir() or not source.exists():
-            return _datasets(source)
+            return _datasets(source, self._pairs)
         raise UsageError(
             f"{source} is no training data", hint="give a run folder, a .jsonl or .parquet export, or a dataset"
         )
@@ -337,7 +337,7 @@ def _said(reply: Reply) -> Message:
     return {"role": "assistant", "reasoning_content": reply.reasoning, "content": reply.text}
 
 
-def _datasets(source: Path) -> Iterator[tuple[str, str, Row]]:
+def _datasets(source: Path, pairs: bool) -> Iterator[tuple[str, str, Row]]:
     """Parquet, a folder of `datasets`, or a name on the Hub."""
     if not source.exists() and len(source.parts) != 2:
         raise UsageError(f"{source} does not exist", hint="give a run folder, an export, or a dataset's OWNER/NAME")
@@ -349,7 +349,9 @@ def _datasets(source: Path) -> Iterator[tuple[str, str, Row]]:
         elif (source / "state.json").exists() or (source / "dataset_dict.json").exists():
             loaded = datasets.load_from_disk(str(source))
         else:
-            loaded = datasets.load_dataset(str(source))
+            wanted = "preference" if pairs else "messages"
+            name = wanted if wanted in datasets.get_dataset_config_names(str(source)) else None
+            loaded = datasets.load_dataset(str(source), name)
     except (OSError, ValueError) as error:
         raise UsageError(f"{source} cannot be read: {str(error).splitlines()[0]}", hint="is it a dataset?") from error
     splits = loaded if isinstance(loaded, datasets.DatasetDict) else {"": loaded}

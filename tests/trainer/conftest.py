@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ |= {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+"""Before torch is imported: threads that spin are slow where cores are shared."""
 
 TEXT = (
     "I feel tired lately. Work keeps piling up, so sleep is short! Could we look at what happened last night? "
