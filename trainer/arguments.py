@@ -5,6 +5,7 @@ Names that TRL gives mean what TRL says; where ours change one (`max_length`, `p
 
 import difflib
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Literal, NoReturn
 
 import torch
@@ -12,6 +13,8 @@ from trl import DPOConfig, ModelConfig, SFTConfig, TrlParser
 
 from psyllm.errors import UsageError
 from trainer.recipe import Recipe
+
+REPORTERS = ("tensorboard", "trackio", "wandb")
 
 
 @dataclass
@@ -42,6 +45,11 @@ class SftArguments(Ours, SFTConfig):
     packing: bool = field(default=True, metadata={"help": "Best-fit packs of max_length; never cuts, never pads."})
     per_device_train_batch_size: int = field(default=1, metadata={"help": "Packs in a step, joined without padding."})
     per_device_eval_batch_size: int = field(default=1, metadata={"help": "Packs in an evaluation step."})
+
+    def __post_init__(self) -> None:
+        if self.layout not in ("tree", "rows", "keep-all"):
+            raise ValueError(f"layout {self.layout!r}: choose tree, rows or keep-all")
+        super().__post_init__()
 
 
 @dataclass
@@ -80,6 +88,9 @@ def arguments_of(kind: type[SftArguments] | type[DpoArguments], recipe: Recipe) 
         arguments, model = parser.parse_args_into_dataclasses(args=[])
     except (ValueError, TypeError, ImportError) as error:
         raise UsageError(f"recipe: {str(error).strip().splitlines()[0]}", hint="--set key=value changes it") from error
+    for name in arguments.report_to:
+        if name in REPORTERS and find_spec(name) is None:
+            raise UsageError(f"recipe: report_to {name}, but it is not installed", hint=f"pip install {name}")
     if not model.model_name_or_path:
         raise UsageError("recipe: no model_name_or_path", hint="--set model_name_or_path=Qwen/Qwen3-1.7B")
     return arguments, model

@@ -13,6 +13,7 @@ from typing import Any
 from psyllm.errors import UsageError
 
 RECORD = "training.json"
+STATE = "trainer_state.json"
 
 FREE = {
     *("logging_steps", "logging_strategy", "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit"),
@@ -24,6 +25,13 @@ FREE = {
 def whole_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints that were saved whole, the oldest first."""
     return [path for path in _checkpoints(folder) if _whole(path)]
+
+
+def logs_of(checkpoint: Path) -> list[dict[str, Any]]:
+    """The trainer's log up to a checkpoint."""
+    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = state["log_history"]
+    return found
 
 
 def start(folder: Path, record: dict[str, Any], *, resume: bool) -> tuple[Path | None, list[Path]]:
@@ -82,7 +90,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _whole(path: Path) -> bool:
     try:
-        json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        json.loads((path / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return True

@@ -78,7 +78,7 @@ def train(request: Request, watch: Watch) -> Outcome:
         eval_dataset=Dataset.from_list(held.rows) if held else None,
         processing_class=tokenizer,
         peft_config=get_peft_config(model_config),
-        callbacks=[reporter, *stopping(arguments)],
+        callbacks=[reporter, *stopping(arguments, held is not None)],
     )
     trainer.remove_callback(PrinterCallback)
     tally.cost = cost_of(trainer.model)

@@ -16,14 +16,15 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from transformers import EarlyStoppingCallback, PrinterCallback
+from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import ModelConfig, SFTTrainer, get_peft_config
 
 from psyllm.errors import Failure, UsageError
-from trainer import checkpoints
 from trainer.arguments import Ours, SftArguments, arguments_of
 from trainer.attention import FLEX, FLEX_BLOCK, TREE, block_mask, refuse_unfit, use_newest_flash
 from trainer.batches import Batch, Collator, as_dataset
 from trainer.card import record, write_card
+from trainer.checkpoints import logs_of, start, whole_checkpoints
 from trainer.flops import cost_of, peak_flops
 from trainer.models import load_config, load_model, load_tokenizer, locate, quiet
 from trainer.plan import Plan, make_plan
@@ -66,6 +67,11 @@ class TreeTrainer(SFTTrainer):
     def __init__(self, *, attention: str, tally: Tally, held_labels: int, **given: Any) -> None:
         super().__init__(**given)
         self._attention, self._tally, self._held_labels = attention, tally, held_labels
+
+    def count_on(self, checkpoint: Path | None) -> None:
+        """TRL's num_tokens starts at nought after a resume; this goes on from what the checkpoint had logged."""
+        logged = logs_of(checkpoint) if checkpoint else []
+        self._total_train_tokens = int(max((entry.get("num_tokens", 0) for entry in logged), default=0))
 
     def compute_loss(self, model: Any, inputs: Batch, *given: Any, **named: Any) -> Any:
         if self.model.config._attn_implementation != self._attention:
@@ -127,7 +133,7 @@ def train(request: Request, watch: Watch) -> Outcome:
         data_collator=Collator(intervals=attention == FLEX, pad_to=_padding(attention, arguments)),
         processing_class=tokenizer,
         peft_config=get_peft_config(model_config),
-        callbacks=[reporter, *stopping(arguments)],
+        callbacks=[reporter, *stopping(arguments, plan.held is not None)],
     )
     trainer.remove_callback(PrinterCallback)
     tally.cost = cost_of(trainer.model)
@@ -139,6 +145,7 @@ def train(request: Request, watch: Watch) -> Outcome:
             "removed interrupted save": ", ".join(path.name for path in torn),
         }
     )
+    trainer.count_on(checkpoint)
     log = run(trainer, reporter, checkpoint)
     outcome = Outcome(
         folder,
@@ -160,10 +167,10 @@ def open_folder(folder: Path, facts: dict[str, Any], *, resume: bool) -> tuple[P
     state = PartialState()
     found: tuple[Path | None, list[Path]] = (None, [])
     if state.is_main_process:
-        found = checkpoints.start(folder, facts, resume=resume)
+        found = start(folder, facts, resume=resume)
     state.wait_for_everyone()
     if not state.is_main_process and resume:
-        found = (next(reversed(checkpoints.whole_checkpoints(folder)), None), [])
+        found = (next(reversed(whole_checkpoints(folder)), None), [])
     return found
 
 
@@ -179,10 +186,10 @@ def run(trainer: Any, reporter: Reporter, checkpoint: Path | None) -> Any:
         reporter.restore()
 
 
-def stopping(arguments: Ours) -> list[EarlyStoppingCallback]:
-    """The callback for early stopping, if the recipe wants it."""
+def stopping(arguments: Ours, evaluates: bool) -> list[EarlyStoppingCallback]:
+    """The callback for early stopping, if the recipe wants it and there is something to evaluate on."""
     patience = arguments.early_stopping_patience
-    return [EarlyStoppingCallback(early_stopping_patience=patience)] if patience else []
+    return [EarlyStoppingCallback(early_stopping_patience=patience)] if patience and evaluates else []
 
 
 def compile_layers(model: Any) -> None:
@@ -208,7 +215,8 @@ def _attention(arguments: Any, model_config: ModelConfig, name: str) -> str:
         )
     config = load_config(name)
     refuse_unfit(config, name)
-    refuse_leaks(config, name)
+    if not is_deepspeed_zero3_enabled():  # which would scatter the probe's weights
+        refuse_leaks(config, name)
     return str(attention)
 
 

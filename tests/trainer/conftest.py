@@ -132,3 +132,51 @@ RECIPE = {
     "report_to": "none",
     "seed": 1,
 }
+
+
+class Seen:
+    """A watch that remembers."""
+
+    def __init__(self) -> None:
+        self.plan: Any = None
+        self.facts: dict[str, str] = {}
+        self.steps: list[Any] = []
+        self.checkpoints: list[str] = []
+
+    def planned(self, plan: Any) -> None:
+        self.plan = plan
+
+    def started(self, facts: dict[str, str]) -> None:
+        self.facts = facts
+
+    def stepped(self, step: Any) -> None:
+        self.steps.append(step)
+
+    def saved(self, checkpoint: str) -> None:
+        self.checkpoints.append(checkpoint)
+
+
+Train = Callable[..., tuple[Any, Seen]]
+
+
+@pytest.fixture
+def sft(tiny: Path, tmp_path: Path) -> Train:
+    """Fine-tune the tiny model: sft(data, key=value, ...) -> (outcome, what was seen)."""
+
+    def run(data: Path, *, resume: bool = False, out: str = "out", **keys: Any) -> tuple[Any, Seen]:
+        from trainer.sft import Request, train
+
+        recipe = {"model_name_or_path": str(tiny), "output_dir": str(tmp_path / out)} | RECIPE | keys
+        seen = Seen()
+        return train(Request(recipe, data, resume=resume), seen), seen
+
+    return run
+
+
+def weights(folder: Path) -> Any:
+    """All weights of a model folder, one behind another."""
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "model.safetensors")
+    return torch.cat([tensors[name].flatten().double() for name in sorted(tensors)])
