@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -85,8 +87,8 @@ def fetch_smollm2_command(folder: Path) -> None:
 
 def require_training() -> None:
     """Raises UsageError if torch or trl is not installed."""
-    from importlib.util import find_spec
-
+    # before libgomp loads: 20 times faster when the cores are shared
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     missing = [name for name in ("torch", "transformers", "trl", "datasets", "peft") if find_spec(name) is None]
     if missing:
         raise UsageError(f"not installed: {', '.join(missing)}", hint="run `make train-setup`")
