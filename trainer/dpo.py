@@ -18,10 +18,11 @@ from trl import DPOTrainer, get_peft_config
 
 from trainer.arguments import DpoArguments, arguments_of
 from trainer.card import record, write_card
+from trainer.fit import compile_layers
 from trainer.flops import cost_of, peak_flops
 from trainer.models import load_model, load_tokenizer, locate, quiet
 from trainer.pairs import PairPlan, Pairs, encode_pairs, length_report
-from trainer.sft import Outcome, Request, compile_layers, for_trainer, open_folder, run, stopping
+from trainer.sft import Outcome, Request, for_trainer, open_folder, run, stopping
 from trainer.sources import manifest, read_conversations, split_by_post
 from trainer.watch import Reporter, Tally, Watch
 

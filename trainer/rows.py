@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from psyllm.errors import UsageError
-from trainer.sources import Conversation, Message, Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from trainer.sources import Conversation, Message, Turn
 
 Ids = list[int]
 
@@ -112,7 +113,8 @@ def keep_all(
             continue
         ids: Ids = []
         labels: Ids = []
-        seen, before = "", list[Message]()
+        before: list[Message] = []
+        seen = ""
         for turn in one.turns:
             answer = {"role": "assistant", "reasoning_content": turn.reasoning, "content": turn.reply}
             prompt, completion = apart([*before, *turn.prompt[len(before) :]], answer, tokenizer)

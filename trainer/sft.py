@@ -17,14 +17,15 @@ import torch
 from accelerate import PartialState
 from transformers import EarlyStoppingCallback, PrinterCallback
 from transformers.integrations import is_deepspeed_zero3_enabled
-from trl import ModelConfig, SFTTrainer, get_peft_config
+from trl import ModelConfig, get_peft_config
 
 from psyllm.errors import Failure, UsageError
 from trainer.arguments import Ours, SftArguments, arguments_of
-from trainer.attention import FLEX, FLEX_BLOCK, TREE, block_mask, refuse_unfit, use_newest_flash
-from trainer.batches import Batch, Collator, as_dataset
+from trainer.attention import FLEX, FLEX_BLOCK, TREE, refuse_unfit, use_newest_flash
+from trainer.batches import Collator, as_dataset
 from trainer.card import record, write_card
-from trainer.checkpoints import logs_of, start, whole_checkpoints
+from trainer.checkpoints import start, whole_checkpoints
+from trainer.fit import TreeTrainer, compile_layers
 from trainer.flops import cost_of, peak_flops
 from trainer.models import load_config, load_model, load_tokenizer, locate, quiet
 from trainer.plan import Plan, make_plan
@@ -59,38 +60,6 @@ class Outcome:
     """The trainer's log entries, of all sessions."""
     report: dict[str, Any] = field(default_factory=dict)
     """What the stage measured beyond the loss: dpo's lengths and margins."""
-
-
-class TreeTrainer(SFTTrainer):
-    """SFTTrainer that counts what passes, weighs evaluation by tokens, and refuses a wrong attention."""
-
-    def __init__(self, *, attention: str, tally: Tally, held_labels: int, **given: Any) -> None:
-        super().__init__(**given)
-        self._attention, self._tally, self._held_labels = attention, tally, held_labels
-
-    def count_on(self, checkpoint: Path | None) -> None:
-        """TRL's num_tokens starts at nought after a resume; this goes on from what the checkpoint had logged."""
-        logged = logs_of(checkpoint) if checkpoint else []
-        self._total_train_tokens = int(max((entry.get("num_tokens", 0) for entry in logged), default=0))
-
-    def compute_loss(self, model: Any, inputs: Batch, *given: Any, **named: Any) -> Any:
-        if self.model.config._attn_implementation != self._attention:
-            raise Failure("training", f"attention was changed to {self.model.config._attn_implementation}: wrong masks")
-        tally = inputs.pop("tally")
-        if self.model.training:
-            self._tally.add(**tally)
-        if (intervals := inputs.pop("tree_intervals", None)) is not None:
-            inputs["tree_mask"] = block_mask(intervals)
-        return super().compute_loss(model, inputs, *given, **named)
-
-    def prediction_step(self, model: Any, inputs: Batch, *given: Any, **named: Any) -> Any:
-        """Trainer takes the mean over batches; weighed like this it becomes the mean over tokens."""
-        share = inputs["tally"]["labels"] * len(self.eval_dataset) / self._held_labels
-        loss, logits, labels = super().prediction_step(model, inputs, *given, **named)
-        return loss * share, logits, labels
-
-    def create_model_card(self, *given: Any, **named: Any) -> None:
-        """Ours is written at the end, by trainer.card."""
 
 
 def train(request: Request, watch: Watch) -> Outcome:
@@ -190,13 +159,6 @@ def stopping(arguments: Ours, evaluates: bool) -> list[EarlyStoppingCallback]:
     """The callback for early stopping, if the recipe wants it and there is something to evaluate on."""
     patience = arguments.early_stopping_patience
     return [EarlyStoppingCallback(early_stopping_patience=patience)] if patience and evaluates else []
-
-
-def compile_layers(model: Any) -> None:
-    """torch.compile each layer for lengths that change."""
-    torch._dynamo.config.recompile_limit = 64
-    for layer in model.get_decoder().layers:
-        layer.compile(dynamic=True)
 
 
 def _attention(arguments: Any, model_config: ModelConfig, name: str) -> str:

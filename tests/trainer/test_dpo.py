@@ -22,6 +22,7 @@ from psyllm.records import (
     Status,
     Turn,
 )  # fmt: skip
+from tests.conftest import ROOT
 from tests.trainer.conftest import RECIPE, Seen, dialogue
 from trainer.sources import read_conversations
 
@@ -107,7 +108,7 @@ def test_the_pairs_of_a_run_are_its_repaired_turns_under_the_served_prompt(tmp_p
     journal = Journal.open(tmp_path / "run", {}, "0")
     journal.finish(Dialogue(id="d", post_id="p", status=Status.ACCEPTED, turns=turns, provenance=provenance))
     counsellor = Library().roles["counsellor"]
-    journal.add_prompts([(counsellor.ref, counsellor.text)])
+    journal.add_prompts([(counsellor.ref, (ROOT / "prompts" / "roles" / "counsellor.md").read_text(encoding="utf-8"))])
     journal.close()
     (one,) = read_conversations(tmp_path / "run", include_rehearsal=False, pairs=True)
     (pair,) = one.pairs
