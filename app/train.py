@@ -37,6 +37,7 @@ def train_command(
     include_rehearsal: bool,
 ) -> None:
     """Train, and say where the model is. Raises UsageError without the packages."""
+    console.quiet = os.environ.get("RANK", "0") != "0"  # of several processes one speaks
     read = read_recipe(recipe, settings)
     require_training()
     from trainer.sft import Request

@@ -206,6 +206,7 @@ def for_trainer(arguments: Any, *, evaluates: bool) -> Any:
     given.max_length = None
     given.disable_tqdm = True
     given.push_to_hub = False
+    given.ddp_find_unused_parameters = bool(given.ddp_find_unused_parameters)
     if not evaluates:
         given.eval_strategy = "no"
     elif arguments.early_stopping_patience:

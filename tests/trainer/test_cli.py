@@ -138,8 +138,8 @@ def test_two_processes_learn_what_one_does(
 ) -> None:
     keys = {"max_steps": 2, "optim": "sgd", "learning_rate": 0.3, "max_grad_norm": 0, "packing": False, "eval_share": 0}
     keys |= {"lr_scheduler_type": "constant", "data_seed": 3}
-    launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--cpu", "--num_processes", "2"]
-    launch += ["--main_process_port", "0", PSYLLM, "train", "sft", str(recipe(**keys)), "--data", str(corpus())]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", PSYLLM]
+    launch += ["train", "sft", str(recipe(**keys)), "--data", str(corpus())]
     done = subprocess.run(launch, env=clean_environment(), capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("layout tree") == 1, "one process speaks"
