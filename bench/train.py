@@ -338,7 +338,7 @@ def table(results: list[Result]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=["1.7b", "8b"], default="1.7b")
-    parser.add_argument("--only", default="", help="cases whose name holds these words")
+    parser.add_argument("--only", default="", help="TRL's defaults, and the cases whose name holds these words")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--deadline", type=float, default=540, help="seconds; no case starts later")
     parser.add_argument("--warm", type=int, default=4)
@@ -362,7 +362,7 @@ def main() -> None:
     results = []
     with (given.out / f"{name}.jsonl").open("a", encoding="utf-8") as file:
         for case in cases(given.shape):
-            if given.only not in case.name or (given.smoke and case.attention == FLEX):
+            if (given.only not in case.name and case.layout != "trl") or (given.smoke and case.attention == FLEX):
                 continue
             if time.perf_counter() - began > given.deadline:
                 print(f"left out: {case.name}", flush=True)

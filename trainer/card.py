@@ -44,6 +44,7 @@ def plot_loss(log: Sequence[dict[str, Any]], file: Path, *, title: str) -> None:
     """Training and held-out loss by step."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     with mpl.rc_context({"svg.hashsalt": "psyllm", "font.size": 10}):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
@@ -53,6 +54,7 @@ def plot_loss(log: Sequence[dict[str, Any]], file: Path, *, title: str) -> None:
             if points:
                 axes.plot(*zip(*points, strict=True), style, label=label, linewidth=1.4, markersize=4)
         axes.set(xlabel="optimizer step", ylabel="loss per token (nats)", title=title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.3)
         if axes.lines:

@@ -188,30 +188,39 @@ def test_help_shows_an_example_and_loads_nothing_heavy(psyllm: Psyllm, words: tu
 
 @pytest.mark.train
 @pytest.mark.slow
-def test_a_real_small_model_trains_on_a_rehearsal_run_goes_on_and_answers(psyllm: Psyllm, tmp_path: Path) -> None:
-    posts = ROOT / "examples" / "posts.jsonl"
-    assert psyllm("grow", posts, "--run", "run", "--limit", "6", "--rounds", "1-2").returncode == 0
-    shared = ROOT / "models" / "smollm2-135m"
+def test_a_real_small_model_trains_on_a_rehearsal_run_goes_on_and_answers(
+    psyllm: Psyllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer import smollm2
+
+    monkeypatch.chdir(ROOT)
     (tmp_path / "models").mkdir()
-    if shared.exists():
-        (tmp_path / "models" / "smollm2-135m").symlink_to(shared)
-    file = ROOT / "trainer" / "recipes" / "smollm2-135m" / "sft-cpu.yaml"
-    words = ["train", "sft", file, "--data", "run", "--include-rehearsal"]
-    words += ["--set", "max_length=900", "--set", "save_steps=2", "--set", "eval_strategy=no", "--set", "eval_share=0"]
-    refused = psyllm(*words[:-9], env={"COLUMNS": "400"})
+    (tmp_path / smollm2.FOLDER).symlink_to(smollm2.unpacked().resolve())
+    posts = ROOT / "examples" / "posts.jsonl"
+    assert psyllm("grow", posts, "--run", "run", "--limit", "3", "--rounds", "1-1").returncode == 0
+    words = ["train", "sft", ROOT / "trainer" / "recipes" / "smollm2-135m" / "sft-cpu.yaml", "--data", "run"]
+    refused = psyllm(*words)
     assert (refused.returncode, "made by the rehearsal backend" in refused.stderr) == (2, True)
-    done = psyllm(*words, "--set", "max_steps=4")
+    keys = ["learning_rate=3e-4", "warmup_steps=0", "save_steps=3", "eval_strategy=no", "eval_share=0", "max_steps=4"]
+    words += ["--include-rehearsal", *(word for key in keys for word in ("--set", key))]
+    done = psyllm(*words)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "trained" / "smollm2-135m-sft"
     log = json.loads((out / "training.json").read_text(encoding="utf-8"))["log"]
     losses = [entry["loss"] for entry in log if "loss" in entry]
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0] - 0.2
     assert "stand-in words" in (out / "README.md").read_text(encoding="utf-8")
-    assert (out / "loss.svg").exists()
+    straight = weights(out)
+    for lost in (out / "model.safetensors", out / "checkpoint-4" / "trainer_state.json"):
+        lost.unlink()
+    resumed = psyllm(*words, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "removed interrupted save checkpoint-4" in resumed.stderr
+    assert (weights(out) == straight).all()
     answered = subprocess.run(
         [PSYLLM, "chat", str(out), "--max-tokens", "20"],
         input="I cannot sleep.\n",
-        env=clean_environment() | {"OMP_WAIT_POLICY": "passive"},
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=200,
@@ -219,3 +228,22 @@ def test_a_real_small_model_trains_on_a_rehearsal_run_goes_on_and_answers(psyllm
     )
     assert answered.returncode == 0, answered.stderr
     assert answered.stdout.strip()
+
+
+@pytest.mark.train
+@pytest.mark.slow
+def test_the_bench_measures_our_trainer_and_trl_s_defaults_in_one_run(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench" / "train.py"), "--smoke", "--only", "3-6, 8192", "--out", str(tmp_path)],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("train-tiny-cpu-*.jsonl")
+    results = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [(r["case"]["layout"], r["error"]) for r in results] == [("trl", ""), ("rows", ""), ("tree", "")]
+    assert all(r["loss_tokens_per_s"] > 0 and 0 < r["mfu"] < 1 for r in results)
+    assert results[2]["labels"] > 1.5 * results[1]["labels"], "trees hold less that is not learned"
