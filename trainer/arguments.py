@@ -93,6 +93,8 @@ def arguments_of(kind: type[SftArguments] | type[DpoArguments], recipe: Recipe) 
             raise UsageError(f"recipe: report_to {name}, but it is not installed", hint=f"pip install {name}")
     if not model.model_name_or_path:
         raise UsageError("recipe: no model_name_or_path", hint="--set model_name_or_path=Qwen/Qwen3-1.7B")
+    if isinstance(model.lora_target_modules, str) and model.lora_target_modules != "all-linear":
+        model.lora_target_modules = [model.lora_target_modules]  # TRL makes a pattern of a single name
     return arguments, model
 
 

@@ -20,7 +20,7 @@ from trainer.arguments import DpoArguments, arguments_of
 from trainer.card import record, write_card
 from trainer.fit import compile_layers
 from trainer.flops import cost_of, peak_flops
-from trainer.models import load_model, load_tokenizer, locate, quiet
+from trainer.models import load_model, load_tokenizer, locate, quiet, refuse_adapter
 from trainer.pairs import PairPlan, Pairs, encode_pairs, length_report
 from trainer.sft import Outcome, Request, for_trainer, open_folder, run, stopping
 from trainer.sources import manifest, read_conversations, split_by_post
@@ -59,6 +59,7 @@ def train(request: Request, watch: Watch) -> Outcome:
     everything = read_conversations(request.source, include_rehearsal=request.include_rehearsal, pairs=True)
     train_side, held_side = split_by_post(everything, arguments.eval_share, arguments.seed)
     name = locate(model_config.model_name_or_path)
+    refuse_adapter(name)
     tokenizer = load_tokenizer(name, arguments.chat_template_path)
     pairs = encode_pairs(train_side, tokenizer, arguments.max_length)
     held = encode_pairs(held_side, tokenizer, arguments.max_length) if held_side else None

@@ -84,6 +84,12 @@ def load_tokenizer(name: str, template: str | None) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def refuse_adapter(name: str) -> None:
+    """Raises UsageError for a LoRA adapter where a whole model is needed."""
+    if (Path(name) / "adapter_config.json").exists():
+        raise UsageError(f"{name} is a LoRA adapter", hint=f"merge it first: psyllm train merge {name} OUT")
+
+
 def load_model(model: ModelConfig, name: str, attention: str) -> Any:
     """The model for training: fp32 master weights unless the recipe's dtype says otherwise. Raises UsageError."""
     dtype = model.dtype if model.dtype in (None, "auto") else getattr(torch, model.dtype)

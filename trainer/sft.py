@@ -27,7 +27,7 @@ from trainer.card import record, write_card
 from trainer.checkpoints import start, whole_checkpoints
 from trainer.fit import TreeTrainer, compile_layers
 from trainer.flops import cost_of, peak_flops
-from trainer.models import load_config, load_model, load_tokenizer, locate, quiet
+from trainer.models import load_config, load_model, load_tokenizer, locate, quiet, refuse_adapter
 from trainer.plan import Plan, make_plan
 from trainer.probe import refuse_leaks
 from trainer.recipe import Recipe
@@ -73,6 +73,7 @@ def train(request: Request, watch: Watch) -> Outcome:
     everything = read_conversations(request.source, include_rehearsal=request.include_rehearsal)
     train_side, held = split_by_post(everything, arguments.eval_share, arguments.seed)
     name = locate(model_config.model_name_or_path)
+    refuse_adapter(name)
     attention = _attention(arguments, model_config, name)
     tokenizer = load_tokenizer(name, arguments.chat_template_path)
     plan = make_plan(

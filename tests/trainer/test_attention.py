@@ -143,3 +143,18 @@ def test_a_layer_that_leaks_between_branches_is_found_by_trying(tmp_path: Path) 
     )  # fmt: skip
     with pytest.raises(UsageError, match="does not keep branches of a tree apart"):
         refuse_leaks(config, json.dumps(config.layer_types))
+
+
+def test_sums_of_copied_rows_are_what_torch_differentiates() -> None:
+    import torch
+
+    from trainer.kernels import sum_rows, take_rows
+
+    states = torch.randn(7, 2, 4, requires_grad=True)
+    index = torch.tensor([0, 1, 2, 0, 1, 5, 0, 6])
+    grads = torch.randn(8, 2, 4)
+    taken = take_rows(states, index)
+    assert torch.equal(taken, states[index])
+    (wanted,) = torch.autograd.grad(states[index], states, grads)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(index).cumsum(0)])
+    assert torch.allclose(sum_rows(grads, torch.argsort(index, stable=True), offsets), wanted)

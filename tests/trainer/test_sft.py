@@ -201,3 +201,29 @@ def test_training_stops_early_when_held_out_loss_rises(sft: Train, corpus: Corpu
     keys = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "save_total_limit": 1}
     outcome, _ = sft(corpus(), max_steps=30, learning_rate=0.5, early_stopping_patience=2, **keys)
     assert outcome.steps < 30
+
+
+def test_held_out_loss_is_the_mean_over_tokens_however_they_are_packed(sft: Train, corpus: Corpus) -> None:
+    data = corpus([dialogue(n, 1 + n % 4, length=4 + 3 * n) for n in range(12)])
+    keys: dict[str, Any] = {
+        "max_steps": 1,
+        "learning_rate": 0.0,
+        "eval_share": 0.5,
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+    }
+    losses = []
+    ways: tuple[dict[str, Any], ...] = ({"max_length": 4096}, {"packing": False}, {"layout": "rows", "packing": False})
+    for number, more in enumerate(ways):
+        outcome, seen = sft(data, out=str(number), **keys | more)
+        losses.append(outcome.eval_loss)
+        assert (len(seen.plan.held.packs) > 1) == (number > 0)
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
+
+
+def test_an_adapter_is_no_base_for_more_training(sft: Train, corpus: Corpus, tmp_path: Path) -> None:
+    lora = {"use_peft": True, "lora_r": 2, "lora_target_modules": ["q_proj"]}
+    sft(corpus(), max_steps=1, out="lora", **lora)
+    with pytest.raises(UsageError, match="is a LoRA adapter") as refused:
+        sft(corpus(), max_steps=1, model_name_or_path=str(tmp_path / "lora"))
+    assert "psyllm train merge" in refused.value.hint
