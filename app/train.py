@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,26 +41,23 @@ def train_command(
     console.quiet = os.environ.get("RANK", "0") != "0"  # of several processes one speaks
     read = read_recipe(recipe, settings)
     require_training()
-    from trainer.sft import Request
-
-    request = Request(read, source, include_rehearsal, resume)
-    again = f"psyllm train {stage} {recipe} --data {source}"
-    again += "".join(f" --set {setting}" for setting in settings) + (
-        " --include-rehearsal" if include_rehearsal else ""
-    )
+    again = ["psyllm", "train", stage, str(recipe), "--data", str(source)]
+    again += [word for setting in settings for word in ("--set", setting)]
+    again += ["--include-rehearsal", "--resume"] if include_rehearsal else ["--resume"]
     with TrainView() as view:
+        from trainer.sft import Request
+
+        request = Request(read, source, include_rehearsal, resume)
         if stage == "sft":
             from trainer.sft import train
-
-            outcome = train(request, view)
         else:
-            from trainer.dpo import train as train_dpo
-
-            outcome = train_dpo(request, view)
+            from trainer.dpo import train
+        outcome = train(request, view)
     if outcome.interrupted:
-        console.print(f"stopped at step {outcome.steps}; go on with: {again} --resume")
+        console.print(f"stopped at step {outcome.steps}; go on with: {shlex.join(again)}")
         return
-    console.print(f"{outcome.steps} steps, loss {outcome.loss:.4f}" + _held(outcome.eval_loss))
+    held = "" if outcome.eval_loss is None else f", {outcome.eval_loss:.4f} on held-out dialogues"
+    console.print(f"{outcome.steps} steps, mean loss {outcome.loss:.4f}{held}")
     console.print(f"model, card and loss plot: {outcome.folder}")
     for name, value in outcome.report.items():
         console.print(f"  {name.replace('_', ' ')}: {value:.3f}" if isinstance(value, float) else f"  {name}: {value}")
@@ -95,10 +93,6 @@ def require_training() -> None:
         raise UsageError(f"not installed: {', '.join(missing)}", hint="run `make train-setup`")
 
 
-def _held(loss: float | None) -> str:
-    return "" if loss is None else f", {loss:.4f} on held-out dialogues"
-
-
 class TrainView:
     """The plan as a table, then a bar with loss, speed and MFU; plain lines where stderr is no terminal."""
 
@@ -113,24 +107,31 @@ class TrainView:
         )
         self._task = self._progress.add_task("steps", total=None)
         self._live: Live | None = None
+        self._status = console.status("loading torch and trl, reading the data ...")
         self._words = Text()
         self._printed = 0
 
     def __enter__(self) -> TrainView:
+        self._status.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._status.stop()
         if self._live is not None:
             self._live.stop()
 
     def planned(self, plan: Plan | PairPlan) -> None:
+        self._status.stop()
         console.print(pair_table(plan) if isinstance(plan, PairPlan) else plan_table(plan))
         for title, side in (("train", plan.train), ("held out", plan.held)):
             for why, places in side.dropped.places.items() if side else ():
                 named = ", ".join(places[:NAMED]) + (" ..." if len(places) > NAMED else "")
                 console.print(f"left out of {title}: {len(places)} turns, {why}: {named}", style="yellow")
+        self._status.update("loading the model ...")
+        self._status.start()
 
     def started(self, facts: dict[str, str]) -> None:
+        self._status.stop()
         console.print(", ".join(f"{name} {value}" for name, value in facts.items() if value), style="dim")
         if console.is_terminal:
             self._live = Live(self, console=console, refresh_per_second=4)
