@@ -13,6 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.cli_clinical import clinical
+from app.cli_corpus import corpus, export
+from app.cli_prompt import prompt
 from app.cli_trace import trace
 from app.cli_train import chat, serve, train
 from app.options import PromptFolder, RunFolder, SettingsFile, example
@@ -32,6 +34,8 @@ app = typer.Typer(
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
 app.add_typer(train, name="train")
+app.add_typer(corpus, name="corpus")
+app.add_typer(prompt, name="prompt")
 
 
 @app.command(epilog=example("psyllm grow examples/posts.jsonl --run runs/demo --limit 12"))
@@ -94,19 +98,22 @@ def status(run: RunFolder) -> None:
     status_command(run)
 
 
-@app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))
-def export(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="File to write; must not exist.")],
-    include_rehearsal: Annotated[
-        bool, typer.Option("--include-rehearsal", help="Also write stand-in words of the rehearsal backend.")
-    ] = False,
-    prompts: PromptFolder = None,
-) -> None:
-    """Write accepted dialogues as chat messages with reasoning_content."""
-    from app.export import export_command
+app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))(export)
 
-    export_command(run, out, include_rehearsal=include_rehearsal, prompts=prompts)
+
+@app.command(epilog=example("psyllm desk runs/wizard --role therapist"))
+def desk(
+    run: RunFolder,
+    role: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Only calls to this role.", show_default=False)
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show what waits, and answer nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="When all is answered, wait for further calls.")] = False,
+) -> None:
+    """Answer calls that wait for a person: shows the next one, and takes its answer in your editor."""
+    from app.desk import desk_command
+
+    desk_command(run, role, listing=listing, watch=watch)
 
 
 @app.command(epilog=example("psyllm doctor --models openai"))

@@ -15,10 +15,10 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus.export import chat_row
-from prompts.library import Library, PromptFile, stored_role
+from corpus.rows import chat_row, preference_rows
+from prompts.library import Library, stored_role
 from psyllm.errors import UsageError
-from psyllm.records import Dialogue, Reply, Status
+from psyllm.records import Status
 from psyllm.runs import Run
 
 Message = dict[str, str]
@@ -309,32 +309,9 @@ def _run(folder: Path, pairs: bool) -> Iterator[tuple[str, str, Row]]:
         for dialogue in run.dialogues(Status.ACCEPTED):
             place = f"{folder}, dialogue {dialogue.id}"
             if pairs:
-                yield from ((place, "", row) for row in _repairs(dialogue, counsellor))
+                yield from ((place, "", row) for row in preference_rows(dialogue, counsellor))
             else:
                 yield place, "", chat_row(dialogue, counsellor)
-
-
-def _repairs(dialogue: Dialogue, counsellor: PromptFile) -> Iterator[Row]:
-    """A preference row for each draft that was sent back and repaired."""
-    spoken: list[Message] = [{"role": "system", "content": counsellor.render("system")}]
-    about = {name: value for name, value in chat_row(dialogue, counsellor).items() if name not in ("id", "messages")}
-    for turn in dialogue.turns:
-        if turn.reply is None:
-            continue
-        spoken.append({"role": "user", "content": turn.client_text})
-        for draft in turn.drafts:
-            if (draft.reply.reasoning, draft.reply.text) != (turn.reply.reasoning, turn.reply.text):
-                yield about | {
-                    "dialogue_id": dialogue.id,
-                    "prompt": list(spoken),
-                    "chosen": [_said(turn.reply)],
-                    "rejected": [_said(draft.reply)],
-                }
-        spoken.append({"role": "assistant", "content": turn.reply.text})
-
-
-def _said(reply: Reply) -> Message:
-    return {"role": "assistant", "reasoning_content": reply.reasoning, "content": reply.text}
 
 
 def _datasets(source: Path, pairs: bool) -> Iterator[tuple[str, str, Row]]:
