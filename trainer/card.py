@@ -75,7 +75,8 @@ def _card(name: str, facts: dict[str, Any], log: Sequence[dict[str, Any]], finis
         "",
         f"# {name}",
         "",
-        f"`{base}`, {facts['stage']} with psyllm on {data['dialogues']} dialogues ({data['turns']} counsellor turns).",
+        f"`{base}`, {facts['stage']} with psyllm on {data['dialogues']} dialogues ({data['turns']} counsellor turns);"
+        f" {data['held_out_dialogues']} more were held out.",
         "" if finished else "\n**Unfinished: training was stopped.**\n",
         "## Limits of use",
         "",

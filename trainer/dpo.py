@@ -64,7 +64,7 @@ def train(request: Request, watch: Watch) -> Outcome:
     pairs = encode_pairs(train_side, tokenizer, arguments.max_length)
     held = encode_pairs(held_side, tokenizer, arguments.max_length) if held_side else None
     watch.planned(PairPlan(arguments.max_length, pairs, held))
-    facts = record("dpo", request.recipe, manifest(everything, request.source))
+    facts = record("dpo", request.recipe, manifest(train_side, held_side, request.source))
     checkpoint, torn = open_folder(folder, facts, resume=request.resume)
     attention = model_config.attn_implementation or "sdpa"
     model = load_model(model_config, name, attention)

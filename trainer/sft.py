@@ -85,7 +85,7 @@ def train(request: Request, watch: Watch) -> Outcome:
         packing=arguments.packing,
     )
     watch.planned(plan)
-    facts = record("sft", request.recipe, manifest(everything, request.source))
+    facts = record("sft", request.recipe, manifest(train_side, held, request.source))
     checkpoint, torn = open_folder(folder, facts, resume=request.resume)
     model = load_model(model_config, name, attention)
     if arguments.compile_layers:

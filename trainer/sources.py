@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,11 +127,11 @@ def split_by_post(
     return train, held
 
 
-def manifest(conversations: Iterable[Conversation], source: Path) -> dict[str, Any]:
-    """What the model was trained on: counts, a hash over every word, and the values of ABOUT with their counts."""
+def manifest(train: Iterable[Conversation], held: Sequence[Conversation], source: Path) -> dict[str, Any]:
+    """What the model is trained on: counts, a hash over every word, and the values of ABOUT with their counts."""
     digest, dialogues, turns, rehearsal = hashlib.sha256(), 0, 0, 0
     counts: dict[str, dict[str, int]] = {name: {} for name in ABOUT}
-    for one in conversations:
+    for one in train:
         dialogues += 1
         turns += len(one.turns) or len(one.pairs)
         rehearsal += one.rehearsal
@@ -145,6 +145,7 @@ def manifest(conversations: Iterable[Conversation], source: Path) -> dict[str, A
         "dialogues": dialogues,
         "turns": turns,
         "rehearsal_dialogues": rehearsal,
+        "held_out_dialogues": len(held),
     } | {name: dict(sorted(values.items())) for name, values in counts.items() if values}
 
 

@@ -40,7 +40,7 @@ def test_loss_falls_and_the_folder_says_what_it_is(sft: Train, corpus: Corpus, t
     for words in (
         "diagnoses nobody",
         "no crisis service",
-        "| `CC0-1.0` | 8 |",
+        "| `CC0-1.0` | 6 |",
         "layout: tree",
         f"{outcome.eval_loss:.4f}",
     ):
@@ -51,7 +51,7 @@ def test_loss_falls_and_the_folder_says_what_it_is(sft: Train, corpus: Corpus, t
     )
     record = json.loads((out / "training.json").read_text(encoding="utf-8"))
     assert record["finished"] is True
-    assert record["data"]["dialogues"] == 8
+    assert (record["data"]["dialogues"], record["data"]["held_out_dialogues"]) == (6, 2)
     assert list(out.rglob("events.out.tfevents*"))
 
 

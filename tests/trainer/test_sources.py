@@ -115,9 +115,9 @@ def test_the_source_s_own_splits_are_taken_and_must_not_share_posts(corpus: Corp
 def test_the_manifest_counts_and_its_hash_follows_the_words(corpus: Corpus) -> None:
     rows = [dialogue(n, 2) for n in range(4)]
     file = corpus(rows)
-    before = manifest(read(file), file)
+    before = manifest(read(file), [], file)
     assert (before["dialogues"], before["turns"], before["modality"]) == (4, 8, {"cbt": 4})
     rows[2]["messages"][2]["reasoning_content"] += "!"
-    after = manifest(read(corpus(rows)), file)
+    after = manifest(read(corpus(rows)), [], file)
     assert after["sha256"] != before["sha256"]
     assert after | {"sha256": ""} == before | {"sha256": ""}
