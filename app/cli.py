@@ -16,6 +16,7 @@ from app.cli_clinical import clinical
 from app.cli_corpus import corpus, export
 from app.cli_prompt import prompt
 from app.cli_trace import trace
+from app.cli_train import chat, serve, train
 from app.options import LogJson, PromptFolder, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
+app.add_typer(train, name="train")
 app.add_typer(corpus, name="corpus")
 app.add_typer(prompt, name="prompt")
 
@@ -125,6 +127,10 @@ def doctor(
     from app.doctor import doctor_command
 
     doctor_command(models, settings)
+
+
+app.command(epilog=example("psyllm serve trained/smollm2-135m-sft"))(serve)
+app.command(epilog=example("psyllm chat trained/smollm2-135m-sft"))(chat)
 
 
 def main() -> NoReturn:
