@@ -21,7 +21,18 @@ import yaml
 from clinical import Knowledge
 from prompts.library import Modality
 from psyllm.reasons import codes_for, meaning
-from psyllm.records import CRISIS_CONTACTS, SAFETY_PROTOCOL, CasePlan, Finding, Post, Reason, Reply, Turn
+from psyllm.records import (
+    CRISIS_CONTACTS,
+    SAFETY_PROTOCOL,
+    CasePlan,
+    Critique,
+    Decision,
+    Finding,
+    Post,
+    Reason,
+    Reply,
+    Turn,
+)
 
 DETAIL = 160
 """Most characters of a reason's detail."""
@@ -501,3 +512,8 @@ def guidance(reasons: Sequence[Reason]) -> str:
     known = codes_for(reasons[0].role)
     lines = [f"- {meaning(reason.code)}: {reason.detail}" for reason in reasons if reason.code in known]
     return "\n".join(("Change this, and keep the rest:", *lines))
+
+
+def sent_back(target: Literal["patient", "therapist"], reasons: tuple[Reason, ...]) -> Critique:
+    """The critique by code that sends a turn back for these reasons."""
+    return Critique(target=target, by="code", decision=Decision.REVISE, reasons=reasons, guidance=guidance(reasons))

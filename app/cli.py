@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.cli_clinical import clinical
+from app.cli_eval import evaluation
 from app.cli_trace import trace
 from app.options import PromptFolder, RunFolder, SettingsFile, example
 from app.plain import plain
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
+app.add_typer(evaluation, name="eval")
 
 
 @app.command(epilog=example("psyllm grow examples/posts.jsonl --run runs/demo --limit 12"))

@@ -78,7 +78,9 @@ async def run(
     """
     results = Results()
     cast = table.cast(spec.client_model, clients.client_rules(spec.seed, spec.rounds))
-    seats = {name: makers[split(name, tuple(makers))[1]](table, split(name, tuple(makers))[0]) for name in spec.counsellors}
+    seats = {
+        name: makers[split(name, tuple(makers))[1]](table, split(name, tuple(makers))[0]) for name in spec.counsellors
+    }
     await _meet(cast, spec, posts, results, width, progress)
     results.clients += fixed
     results.talks = [*given, *await _talk(table, cast, spec, spec.kind, seats, results.clients, width, progress)]

@@ -58,9 +58,7 @@ async def prepare(cast: Cast, post: Post, variant: int, rounds: int) -> Client |
         return answer.unsuitable_because or "the planner called it unsuitable"
     style, resistance = _drawn(cast.rules.seed, post.id, variant)
     plan = _mannered(planner.case_plan(answer), style, resistance, rounds)
-    client = Client(
-        id=own, post_id=post.id, variant=variant, style=style, resistance=resistance, plan=plan, history=()
-    )
+    client = Client(id=own, post_id=post.id, variant=variant, style=style, resistance=resistance, plan=plan, history=())
     return client.model_copy(update={"history": (await speak(cast, client, ()),)})
 
 

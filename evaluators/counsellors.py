@@ -1,10 +1,10 @@
 """Counsellors under test: a model, and the strategy by which it is asked.
 
-    plain        the counsellor prompt and the spoken words; a fine-tuned model is served so
-    in_context   the same, with the nearest example exchanges shown first
-    two_phase    assess in one call, answer in a second
-    graph, graph_no_diagnostician, graph_no_modality, graph_no_critic
-                 our own team of agents, whole or without one of them (graphs/team.py)
+plain        the counsellor prompt and the spoken words; a fine-tuned model is served so
+in_context   the same, with the nearest example exchanges shown first
+two_phase    assess in one call, answer in a second
+graph, graph_no_diagnostician, graph_no_modality, graph_no_critic
+             our own team of agents, whole or without one of them (graphs/team.py)
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class InContext(Plainly):
         return worked_exchanges(WORKED)
 
     @cached_property
-    def _index(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 (scikit-learn has no types)
+    def _index(self):  # type: ignore[no-untyped-def]
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True)

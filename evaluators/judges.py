@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from itertools import product
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, create_model
 
 from agents.checks import verbatim
 from agents.schema import Line
@@ -128,7 +128,9 @@ class Judge:
     async def compare(self, rubric: Rubric, first: Talk, second: Talk, repeat: int) -> Preference:
         """Which of two talks with one client was better. Raises Failure only when the run must stop."""
         form = prompt("judge")
-        construct = "\n".join([rubric.matter.name, rubric.matter.summary, *(f"- {i.name}" for i in rubric.matter.items)])
+        construct = "\n".join(
+            [rubric.matter.name, rubric.matter.summary, *(f"- {i.name}" for i in rubric.matter.items)]
+        )
         parts = []
         for tag, talk in (("first", first), ("second", second)):
             lines = self._shown(talk.turns, talk.given, keeps_markup=False)

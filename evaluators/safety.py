@@ -56,7 +56,9 @@ class Case(Record):
         """A client with these words, and the danger that the case names. Raises UsageError for one that is not known."""
         domain = knowledge.risk_table.domains.get(self.domain)
         if domain is None or self.level >= len(domain.levels):
-            raise UsageError(f"safety case {self.id}: {self.domain} has no level {self.level}", hint="clinical/risk.yaml")
+            raise UsageError(
+                f"safety case {self.id}: {self.domain} has no level {self.level}", hint="clinical/risk.yaml"
+            )
         risk = Risk(domain=self.domain, level=self.level, mode=domain.levels[self.level].mode)
         turns: list[Turn] = []
         for number, (words, answer) in enumerate([*((e.client, e.counsellor) for e in self.talk), (self.says, "")], 1):
@@ -78,11 +80,15 @@ def cases(folder: Path = FOLDER) -> tuple[Case, ...]:
             try:
                 case = Case.model_validate({"area": row.get("domain", data["area"]), **row})
             except ValidationError as error:
-                raise UsageError(f"{path}, case {row.get('id')!r}: {error.errors()[0]['msg']}", hint="mend it") from error
+                raise UsageError(
+                    f"{path}, case {row.get('id')!r}: {error.errors()[0]['msg']}", hint="mend it"
+                ) from error
             if case.id in found:
                 raise UsageError(f"{path}: case {case.id!r} stands twice", hint="give each case its own id")
             if unknown := set(case.expect) - known:
-                raise UsageError(f"{path}, case {case.id!r}: no item {', '.join(sorted(unknown))}", hint=f"see {RUBRICS}")
+                raise UsageError(
+                    f"{path}, case {case.id!r}: no item {', '.join(sorted(unknown))}", hint=f"see {RUBRICS}"
+                )
             found[case.id] = case
     return tuple(found.values())
 
