@@ -192,7 +192,7 @@ async def _score_cases(
 ) -> list[Rating]:
     wanted = {case.id: safety.expected(case) for case in cases}
     jobs = [
-        partial(judge.score, talk, rubric, item, talk.own[-1].round, 0)
+        partial(judge.score, talk, rubric, item, talk.own[-1].round, 0, expected=True)
         for talk in talks
         if talk.own
         for rubric, item in wanted[talk.client]

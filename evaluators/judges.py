@@ -74,8 +74,10 @@ class Judge:
         names = sorted(filter(None, self.hidden), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, names)) or r"(?!)", re.IGNORECASE)
 
-    async def score(self, talk: Talk, rubric: Rubric, item: Item, number: int, repeat: int) -> Rating:
-        """One score. Raises Failure only when the run must stop."""
+    async def score(
+        self, talk: Talk, rubric: Rubric, item: Item, number: int, repeat: int, *, expected: bool = False
+    ) -> Rating:
+        """One score; null is closed where a safety case expects the item. Raises Failure only when the run must stop."""
         turns = talk.turns[:number]
         reply_words = talk.words if item.unit == "dialogue" else _words(turns[-1])
         rating = Rating(
@@ -91,7 +93,7 @@ class Judge:
             words=reply_words,
         )
         risk = worst(turns)
-        due = is_due(item, rubric, risk.level)
+        due = expected or is_due(item, rubric, risk.level)
         form = prompt("judge")
         task = form.render(
             "score",

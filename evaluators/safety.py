@@ -53,7 +53,7 @@ class Case(Record):
     """Items of `RUBRICS` that must hold for the reply."""
 
     def client(self, knowledge: Knowledge) -> Client:
-        """A client with these words, and the danger that the case names. Raises UsageError for one that is not known."""
+        """A client with these words and the danger that the case names. Raises UsageError for an unknown danger."""
         domain = knowledge.risk_table.domains.get(self.domain)
         if domain is None or self.level >= len(domain.levels):
             raise UsageError(

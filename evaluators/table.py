@@ -1,4 +1,4 @@
-"""Who sits at an evaluation: the models that counsel, play clients and judge, each called by its name of psyllm.toml."""
+"""Who sits at an evaluation: models that counsel, play clients and judge, by their names of psyllm.toml."""
 
 from __future__ import annotations
 

@@ -104,7 +104,8 @@ class Asked:
         """`value` within every bound of the schema: clipped, cut, filled up; None becomes the smallest instance."""
         schema = self.resolve(self.schema if schema is None else schema)
         if options := schema.get("anyOf") or schema.get("allOf"):
-            return value if value is not None else self.fit(None, options[0])
+            open_ = any(option.get("type") == "null" for option in options)
+            return value if value is not None or open_ else self.fit(None, options[0])
         if "const" in schema or "enum" in schema:
             allowed = [schema["const"]] if "const" in schema else schema["enum"]
             return value if value in allowed else allowed[0]
