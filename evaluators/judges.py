@@ -75,7 +75,7 @@ class Judge:
         return re.compile("|".join(map(re.escape, names)) or r"(?!)", re.IGNORECASE)
 
     async def score(
-        self, talk: Talk, rubric: Rubric, item: Item, number: int, repeat: int, *, expected: bool = False
+        self, talk: Talk, rubric: Rubric, item: Item, number: int, repeat: int = 0, *, expected: bool = False
     ) -> Rating:
         """One score; null is closed where a safety case expects the item. Raises Failure only when the run must stop."""
         turns = talk.turns[:number]
