@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.cli_clinical import clinical
+from app.cli_corpus import corpus, export
 from app.cli_eval import evaluation
 from app.cli_trace import trace
 from app.options import PromptFolder, RunFolder, SettingsFile, example
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
 app.add_typer(evaluation, name="eval")
+app.add_typer(corpus, name="corpus")
 
 
 @app.command(epilog=example("psyllm grow examples/posts.jsonl --run runs/demo --limit 12"))
@@ -94,19 +96,7 @@ def status(run: RunFolder) -> None:
     status_command(run)
 
 
-@app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))
-def export(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="File to write; must not exist.")],
-    include_rehearsal: Annotated[
-        bool, typer.Option("--include-rehearsal", help="Also write stand-in words of the rehearsal backend.")
-    ] = False,
-    prompts: PromptFolder = None,
-) -> None:
-    """Write accepted dialogues as chat messages with reasoning_content."""
-    from app.export import export_command
-
-    export_command(run, out, include_rehearsal=include_rehearsal, prompts=prompts)
+app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))(export)
 
 
 @app.command(epilog=example("psyllm doctor --models openai"))

@@ -18,8 +18,10 @@ from typing import Protocol
 
 import yaml
 
+from corpus.rows import inference_messages
 from evaluators.files import HERE, prompt
 from evaluators.table import Table
+from prompts.library import PromptFile
 from psyllm.calls import Caller
 from psyllm.errors import UsageError
 from psyllm.forms import Plain
@@ -52,14 +54,14 @@ def split(name: str, strategies: Sequence[str]) -> tuple[str, str]:
     return model, strategy
 
 
-def conversation(system: Sequence[str], turns: Sequence[Turn]) -> tuple[Message, ...]:
-    """Spoken words alone, as a served counsellor is sent them: system, then client and counsellor in turn."""
-    messages = [Message("system", tuple(system))]
-    for turn in turns:
-        messages.append(Message("user", (turn.client_text,)))
-        if turn.reply is not None:
-            messages.append(Message("assistant", (turn.reply.text,)))
-    return tuple(messages)
+def conversation(system: PromptFile, turns: Sequence[Turn], *more: str) -> tuple[Message, ...]:
+    """Spoken words alone, as a served counsellor is sent them; `more` is added to the system message."""
+    spoken = [text for turn in turns for text in (turn.client_text, turn.reply and turn.reply.text) if text]
+    first, *rest = inference_messages(system, spoken)
+    return (
+        Message("system", (first["content"], *more)),
+        *(Message("user" if sent["role"] == "user" else "assistant", (sent["content"],)) for sent in rest),
+    )
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,17 @@ class Plainly:
         return self.table.seat(self.model)
 
     async def answer(self, step: Step, turns: Sequence[Turn]) -> Turn:
-        system, refs = self._system(turns)
-        return _with_reply(turns[-1], *await self._ask(step, conversation(system, _heard(turns)), refs))
+        more, refs = self._more(turns)
+        messages = conversation(self.role, _heard(turns), *more)
+        return _with_reply(turns[-1], *await self._ask(step, messages, (self.role.ref, *refs)))
 
-    def _system(self, turns: Sequence[Turn]) -> tuple[tuple[str, ...], tuple[PromptRef, ...]]:
-        role = self.table.library.roles["counsellor"]
-        return (role.render("system"),), (role.ref,)
+    @property
+    def role(self) -> PromptFile:
+        return self.table.library.roles["counsellor"]
+
+    def _more(self, turns: Sequence[Turn]) -> tuple[tuple[str, ...], tuple[PromptRef, ...]]:
+        """What the strategy adds to the system message, and the prompt files it comes from."""
+        return (), ()
 
     async def _ask(self, step: Step, messages: tuple[Message, ...], refs: tuple[PromptRef, ...]) -> tuple[str, str]:
         answer, channel = await self.caller.ask(step, Prompt("therapist", messages, refs), Plain)
@@ -91,10 +98,9 @@ class Plainly:
 class InContext(Plainly):
     """Plainly, with the example exchanges nearest to the client's last words shown first."""
 
-    def _system(self, turns: Sequence[Turn]) -> tuple[tuple[str, ...], tuple[PromptRef, ...]]:
-        system, refs = super()._system(turns)
+    def _more(self, turns: Sequence[Turn]) -> tuple[tuple[str, ...], tuple[PromptRef, ...]]:
         shots = prompt("in_context")
-        return (*system, shots.render("examples", examples=self._nearest(turns[-1].client_text))), (*refs, shots.ref)
+        return (shots.render("examples", examples=self._nearest(turns[-1].client_text)),), (shots.ref,)
 
     def _nearest(self, words: str) -> list[tuple[str, str]]:
         vectorizer, index = self._index
@@ -121,10 +127,10 @@ class TwoPhase(Plainly):
         phases = prompt("two_phase")
         spoken = _heard(turns)
         assess = Step(step.dialogue_id, step.post_id, step.repeat, step.round, f"{step.node}.assess", step.attempt)
-        notes, _ = await self._ask(assess, conversation((phases.render("assess"),), spoken), (phases.ref,))
-        system, refs = self._system(turns)
-        with_notes = conversation((*system, phases.render("notes", notes=notes)), spoken)
-        text, channel = await self._ask(step, with_notes, (*refs, phases.ref))
+        listening = (Message("system", (phases.render("assess"),)), *conversation(self.role, spoken)[1:])
+        notes, _ = await self._ask(assess, listening, (phases.ref,))
+        messages = conversation(self.role, spoken, phases.render("notes", notes=notes))
+        text, channel = await self._ask(step, messages, (self.role.ref, phases.ref))
         return _with_reply(turns[-1], text, "\n\n".join(filter(None, (notes, channel))))
 
 

@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from clinical import Knowledge
+from corpus.tables import read_rows
 from evaluators.clients import graded
 from evaluators.records import Client, Talk
 from evaluators.talks import talk_id
@@ -25,7 +25,7 @@ _ENDS = re.compile(r"(?<=[.!?…])[\"”’']?\s+|\n+")
 
 def histories(path: Path, knowledge: Knowledge) -> Iterator[Client]:
     """Clients with written words: each row up to its last client turn, whose answer is asked for."""
-    for place, row in _rows(path):
+    for place, row in read_rows(path):
         turns = _turns(place, row)
         last = turns[-1].model_copy(update={"reply": None})
         own = _id(place, row)
@@ -34,7 +34,7 @@ def histories(path: Path, knowledge: Knowledge) -> Iterator[Client]:
 
 def existing(path: Path, knowledge: Knowledge, seed: int) -> Iterator[Talk]:
     """Talks as they stand, under the name that the row gives its counsellor, else the file's."""
-    for place, row in _rows(path):
+    for place, row in read_rows(path):
         turns = _turns(place, row)
         if turns[-1].reply is None:
             turns = turns[:-1]
@@ -53,21 +53,6 @@ def existing(path: Path, knowledge: Knowledge, seed: int) -> Iterator[Talk]:
             turns=graded(knowledge, turns),
             rehearsal=bool(row.get("rehearsal")),
         )
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist", hint="give a .jsonl file; evaluators/README.md shows its rows")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UsageError(f"{path}:{number}: not valid JSON: {error}", hint="one object a line") from error
-        if not isinstance(row, dict):
-            raise UsageError(f"{path}:{number}: not an object", hint="one object a line")
-        yield f"{path}:{number}", row
 
 
 def _turns(place: str, row: dict[str, Any]) -> tuple[Turn, ...]:

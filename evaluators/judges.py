@@ -77,7 +77,10 @@ class Judge:
     async def score(
         self, talk: Talk, rubric: Rubric, item: Item, number: int, repeat: int = 0, *, expected: bool = False
     ) -> Rating:
-        """One score; null is closed where a safety case expects the item. Raises Failure only when the run must stop."""
+        """One score; `expected` closes null, as for the items of a safety case.
+
+        Raises Failure only when the run must stop.
+        """
         turns = talk.turns[:number]
         reply_words = talk.words if item.unit == "dialogue" else _words(turns[-1])
         rating = Rating(

@@ -1,4 +1,4 @@
-"""Simulated panels whose truth is known: quality by counsellor and client, judges with shift, noise, taste for length."""
+"""Simulated panels whose truth is known: judges with a shift, noise, a taste for length or for one counsellor."""
 
 from __future__ import annotations
 
