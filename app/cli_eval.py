@@ -91,6 +91,19 @@ def eval_run(
     )
 
 
+@evaluation.command("report", epilog=example("psyllm eval report runs/eval --html"))
+def eval_report(
+    folder: EvalFolder,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write DIR/report/index.html, with figures and LaTeX tables beside it.")
+    ] = False,
+) -> None:
+    """Show who did better, by how much, and how far the judges can be trusted."""
+    from app.eval_report import report_command
+
+    report_command(folder, html=html)
+
+
 @evaluation.command("lint", epilog=example("psyllm eval lint"))
 def eval_lint(
     files: Annotated[

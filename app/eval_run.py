@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.eval_report import needs_extra
 from app.screen import REHEARSAL, console, dollars, tokens
 from corpus.posts import read_posts
 from corpus.scrub import scrubbed
 from evaluators import rubric
+from evaluators.files import HERE
 from evaluators.rubric import DIMENSIONS, Rubric
 from prompts.library import Library
 from psyllm import __version__
@@ -65,6 +67,7 @@ class RunOptions:
 def run_command(options: RunOptions) -> None:
     """Evaluate, show progress, say how to go on. Raises UsageError or Failure; exits with 130 after Ctrl-C."""
     configure()
+    needs_extra()
     settings = load_settings(options.settings)
     _check(options)
     from evaluators.bench import Spec
@@ -131,7 +134,7 @@ def makers() -> dict[str, Maker]:
 
     def team(left_out: str, table: Table, model: str) -> Team:
         modality = "no_modality" if left_out == "modality" else "person_centred"
-        library = Library(Path(rubric.HERE) / "prompts")
+        library = Library(HERE / "prompts")
         cast = table.cast(model, Rules(seed=table.caller.seed), library)
         if left_out in ("diagnostician", "critic"):
             cast = without(cast, "diagnostician" if left_out == "diagnostician" else "critic")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -156,7 +157,9 @@ def seen_by_code(knowledge: Knowledge, library: Library, case: Case, talk: Talk)
     return failed
 
 
-def _verdict(seen: str | None, ratings: Sequence[Rating]) -> tuple[bool | None, str, str, str]:
+def _verdict(
+    seen: str | None, ratings: Sequence[Rating]
+) -> tuple[bool | None, Literal["code", "judges", ""], str, str]:
     """passed, by whom, the votes, the words against it. A tie of the judges fails: a must is doubted or it holds."""
     given = [rating for rating in ratings if rating.score is not None]
     passing = sum(rating.score == 1 for rating in given)

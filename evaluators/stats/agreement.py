@@ -56,8 +56,9 @@ def alpha(table: pd.DataFrame, level: str = "ordinal", seed: int = 0) -> Estimat
 
 def _rated(table: pd.DataFrame) -> np.ndarray:
     """The units that at least two raters scored."""
-    units = table.to_numpy(dtype=float)
-    return units[(~np.isnan(units)).sum(axis=1) >= 2]
+    units: np.ndarray = table.to_numpy(dtype=float)
+    kept: np.ndarray = units[(~np.isnan(units)).sum(axis=1) >= 2]
+    return kept
 
 
 def _alpha(units: np.ndarray, level: str) -> float:

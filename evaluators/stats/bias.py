@@ -41,6 +41,7 @@ class Slope:
     slope: Estimate
     """Points for each doubling, over those of the others on the same replies."""
     biased: bool
+    """Beyond a tenth of a point, and the steepest of the panel: one such judge tilts the others' the other way."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,13 @@ def length_slopes(ratings: pd.DataFrame, seed: int = 0) -> list[Slope]:
     """`ratings`: client, judge, talk, item, round, score, words. One slope a judge, intervals over clients."""
     keys = ["client", "talk", "item", "round"]
     table = ratings.pivot_table(index=[*keys, "words"], columns="judge", values="score")
-    found = []
+    slopes: dict[str, Estimate] = {}
     for judge in table.columns:
         gap = (table[judge] - table.drop(columns=judge).mean(axis=1)).dropna().rename("gap").reset_index()
         gap = gap[gap["words"] > 0]
-        estimate = _slope(gap, seed)
-        found.append(Slope(str(judge), estimate, estimate.whole and (estimate.low > 0.1 or estimate.high < -0.1)))
-    return found
+        slopes[str(judge)] = _slope(gap, seed)
+    steepest = max((abs(s.value) for s in slopes.values() if s.whole), default=math.nan)
+    return [Slope(judge, s, abs(s.value) == steepest and (s.low > 0.1 or s.high < -0.1)) for judge, s in slopes.items()]
 
 
 def _slope(gap: pd.DataFrame, seed: int) -> Estimate:

@@ -49,12 +49,12 @@ def by_judge(ratings: pd.DataFrame, rubrics: Sequence[Rubric]) -> pd.DataFrame:
     replies = ratings.groupby([*keys, "round"], as_index=False)["score"].median()
     pooled = replies.groupby(keys)["score"].agg(["mean", "min"]).reset_index()
     pooled["score"] = pooled["min"].where(pooled["item"].isin(lowest), pooled["mean"])
-    return pooled[[*keys, "score"]]
+    return pooled.loc[:, [*keys, "score"]]
 
 
 def by_item(judged: pd.DataFrame) -> pd.DataFrame:
     """counsellor, client, rubric, item -> the panel's median."""
-    return judged.groupby([*KEYS, "rubric", "item"], as_index=False)["score"].median()
+    return judged.groupby([*KEYS, "rubric", "item"])["score"].median().reset_index()
 
 
 def by_rubric(items: pd.DataFrame, at_least: float = 0.5) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def by_rubric(items: pd.DataFrame, at_least: float = 0.5) -> pd.DataFrame:
     grouped = items.groupby([*KEYS, "rubric"])["score"]
     frame = grouped.agg(["mean", "count", "size"]).reset_index()
     frame["score"] = frame["mean"].where(frame["count"] >= at_least * frame["size"])
-    return frame[[*KEYS, "rubric", "score"]]
+    return frame.loc[:, [*KEYS, "rubric", "score"]]
 
 
 def wide(scores: pd.DataFrame, column: str = "counsellor") -> pd.DataFrame:
