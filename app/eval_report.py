@@ -32,8 +32,9 @@ def report_command(folder: Path, *, html: bool) -> None:
 
     evaluation = store.read(folder)
     found = summary.summarise(evaluation, summary.rubrics_of(evaluation), Knowledge.load(), Library())
-    for make in (tables.leaderboard, tables.safety, tables.judges):
-        if (table := make(found)).rows:
+    judges = tables.judges(found).of("judge", "rank correlation with the rest", "first place won", "mark")
+    for table in (tables.leaderboard(found).turned(), tables.safety(found), judges):
+        if table.rows and len(table.head) > 1:
             out.print(_shown(table))
             out.print(table.note, style="dim")
             out.print()
@@ -52,7 +53,8 @@ def report_command(folder: Path, *, html: bool) -> None:
 def _shown(table: Rows) -> Table:
     shown = Table(title=table.title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for place, heading in enumerate(table.head):
-        shown.add_column(heading, justify="left" if place == 0 or heading == "mark" else "right", vertical="bottom")
+        left = place == 0 or heading == "mark"
+        shown.add_column(heading, justify="left" if left else "right", vertical="bottom", overflow="fold")
     for row in table.rows:
         shown.add_row(*row)
     return shown

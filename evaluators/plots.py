@@ -1,4 +1,4 @@
-"""The figures of a report, as a paper would show them: SVG with real text, colours that colour-blind eyes tell apart."""
+"""The figures of a report, as a paper would show them: SVG with real text, colours for colour-blind eyes too."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from evaluators.stats import frames
-from evaluators.stats.estimates import Estimate, mean
+from evaluators.stats.estimates import Estimate
 from evaluators.summary import Summary
 
 if TYPE_CHECKING:
@@ -144,7 +142,7 @@ def _web(axes: Any, values: dict[str, list[float]], spokes: Sequence[str], *, sm
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)
     axes.set_xticks(angles, spokes, fontsize=7 if small else 8.5)
-    axes.tick_params(axis="x", pad=6 if small else 10)
+    axes.tick_params(axis="x", pad=6 if small else 14)
     axes.set_ylim(1, 5)
     axes.set_yticks([2, 3, 4], ["2", "3", "4"], fontsize=7, color="#777777")
     axes.spines["polar"].set_color("#cccccc")
@@ -229,10 +227,3 @@ def _safety(summary: Summary) -> Figure | None:
     axes.set_xlabel("cases of which every item held, with exact 95% interval")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
-
-
-def by_topic(summary: Summary) -> pd.DataFrame:
-    """Clients and mean score by topic and counsellor, for the table under the radar."""
-    joined = frames.by_rubric(summary.dimension.rename(columns={"rubric": "item"}).assign(rubric="all"))
-    joined = joined.merge(summary.talks[["counsellor", "client", "topic"]], on=["counsellor", "client"])
-    return joined.groupby(["topic", "counsellor"])["score"].agg(lambda scores: mean(scores).value).unstack()

@@ -92,7 +92,7 @@ def warnings(summary: Summary) -> list[str]:
         if one.broken
     ]
     found += [
-        f"Judge {one.judge} is swayed by order: the first place won {tables.share(one.first)} of its comparisons."
+        f"Judge {one.judge} is swayed by order: the first place won {tables.spread(one.first)} of its comparisons."
         for one in summary.orders
         if one.biased
     ]
@@ -103,7 +103,7 @@ def warnings(summary: Summary) -> list[str]:
     ]
     found += [
         f"Judge {one.judge} {'likes' if one.slope.value > 0 else 'dislikes'} length:"
-        f" {tables.interval(one.slope)} points a doubling over its panel."
+        f" {tables.interval(one.slope)} points for each doubling of the words, at equal score by the rest."
         for one in summary.slopes
         if one.biased
     ]

@@ -1,6 +1,6 @@
-"""Deterministic signals of a talk, beside the judges: they never set a score, they warn where score and signal disagree.
+"""Deterministic signals of a talk, beside the judges: they never set a score, they warn where the two disagree.
 
-What is counted is corpus/metrics.py, what is checked agents/checks.py; here both are laid over one counsellor's replies.
+What is counted is corpus/metrics.py, what is checked agents/checks.py; here both are laid over a counsellor's replies.
 """
 
 from __future__ import annotations

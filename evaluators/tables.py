@@ -24,6 +24,16 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
 
+    def turned(self) -> Table:
+        """Rows as columns, for a narrow screen."""
+        lines = list(zip(self.head, *self.rows, strict=True))
+        return Table(self.id, self.title, lines[0], tuple(lines[1:]), self.note)
+
+    def of(self, *heads: str) -> Table:
+        """Some of the columns."""
+        places = [self.head.index(head) for head in heads]
+        return Table(self.id, self.title, heads, tuple(tuple(row[n] for n in places) for row in self.rows), self.note)
+
 
 def number(value: float, digits: int = 2) -> str:
     return "-" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.{digits}f}"
@@ -41,6 +51,13 @@ def share(estimate: Estimate) -> str:
     if math.isnan(estimate.value):
         return "-"
     return f"{estimate.value:.0%} [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}] of {estimate.n}"
+
+
+def spread(estimate: Estimate) -> str:
+    """58% [41, 75]."""
+    if not estimate.whole:
+        return percent(estimate.value)
+    return f"{estimate.value:.0%} [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
 
 
 def percent(value: float) -> str:
@@ -136,7 +153,7 @@ def judges(summary: Summary) -> Table:
                 f"{number(standing.agreement)} [{number(standing.low)}, {number(standing.high)}]" if standing else "-",
                 number(standing.shift) if standing else "-",
                 number(standing.alpha_without) if standing else "-",
-                share(mine.first) if mine else "-",
+                spread(mine.first) if mine else "-",
                 percent(mine.flips.value) if mine else "-",
                 interval(steep.slope) if steep else "-",
                 percent(float(lost.get("null", math.nan))),
@@ -149,8 +166,9 @@ def judges(summary: Summary) -> Table:
         *("flips", "points a doubling", "not scorable", "lost", "mark"),
     )
     note = (
-        "Fair: first place won 50%, flips near 0, points a doubling near 0. Lost: invented quotes, refused or unreadable"
-        " answers, no answer. Shift: mean minus the others', in points."
+        "Fair: first place won 50%, flips near 0, points a doubling near 0. Lost: invented quotes, refused or"
+        " unreadable answers, no answer. Shift: mean minus the others', in points. Points for each doubling of the"
+        " words: at equal score by the rest."
     )
     return Table("judges", "Judges", head, tuple(rows), note)
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
 
-from evaluators.stats.estimates import Estimate, mean
+from evaluators.stats.estimates import FEWEST, Estimate, mean
 
+DRAWS = 300
 KNOWN_FROM = 12
 """Fewest dialogues of which a slope on length is told."""
 
@@ -35,11 +36,11 @@ class Length:
 
 @dataclass(frozen=True)
 class Slope:
-    """How a judge's scores rise with length where the rest of the panel's do not."""
+    """How a judge's scores rise with length where the scores of the others do not."""
 
     judge: str
     slope: Estimate
-    """Points for each doubling, over those of the others on the same replies."""
+    """Points for each doubling of the words, at equal score by the rest of the panel."""
     biased: bool
     """Beyond a tenth of a point, and the steepest of the panel: one such judge tilts the others' the other way."""
 
@@ -90,33 +91,33 @@ def length_slopes(ratings: pd.DataFrame, seed: int = 0) -> list[Slope]:
     table = ratings.pivot_table(index=[*keys, "words"], columns="judge", values="score")
     slopes: dict[str, Estimate] = {}
     for judge in table.columns:
-        gap = (table[judge] - table.drop(columns=judge).mean(axis=1)).dropna().rename("gap").reset_index()
-        gap = gap[gap["words"] > 0]
-        slopes[str(judge)] = _slope(gap, seed)
+        others = table.drop(columns=judge).median(axis=1)
+        both = pd.DataFrame({"score": table[judge], "others": others}).dropna().reset_index()
+        slopes[str(judge)] = _slope(both[both["words"] > 0], seed)
     steepest = max((abs(s.value) for s in slopes.values() if s.whole), default=math.nan)
     return [Slope(judge, s, abs(s.value) == steepest and (s.low > 0.1 or s.high < -0.1)) for judge, s in slopes.items()]
 
 
-def _slope(gap: pd.DataFrame, seed: int) -> Estimate:
-    clients = gap["client"].unique()
-    if len(gap) < KNOWN_FROM or len(clients) < 3:
+def _slope(scores: pd.DataFrame, seed: int) -> Estimate:
+    """Points a doubling at equal merit, merit being the others' median; clients are resampled."""
+    clients = scores["client"].unique()
+    if len(scores) < KNOWN_FROM or len(clients) < FEWEST:
         return Estimate(math.nan, math.nan, math.nan, len(clients))
-    index = pd.factorize(gap["client"])[0]
-    x, y = np.log2(gap["words"].to_numpy(dtype=float)), gap["gap"].to_numpy(dtype=float)
+    index = pd.factorize(scores["client"])[0]
+    design = np.column_stack([np.ones(len(scores)), scores["others"], np.log2(scores["words"])])
+    score = scores["score"].to_numpy(dtype=float)
     rng = np.random.default_rng(seed)
     draws = []
-    for _ in range(500):
-        weight = np.bincount(rng.integers(0, len(clients), len(clients)), minlength=len(clients))[index].astype(float)
-        draws.append(_weighted(x, y, weight))
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return Estimate(_weighted(x, y, np.ones(len(x))), float(low), float(high), len(clients))
+    for _ in range(DRAWS):
+        counts = np.bincount(rng.integers(0, len(clients), len(clients)), minlength=len(clients))
+        draws.append(_weighted(design, score, np.sqrt(counts[index])))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Estimate(_weighted(design, score, np.ones(len(score))), float(low), float(high), len(clients))
 
 
-def _weighted(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
-    total = weight.sum()
-    x = x - (weight * x).sum() / total
-    spread = (weight * x**2).sum()
-    return float((weight * x * y).sum() / spread) if spread > 0 else math.nan
+def _weighted(design: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
+    """The last coefficient of weighted least squares."""
+    return float(np.linalg.lstsq(design * weight[:, None], score * weight, rcond=None)[0][-1])
 
 
 def own_good(judged: pd.DataFrame, models: Mapping[str, str], seed: int = 0) -> list[OwnGood]:

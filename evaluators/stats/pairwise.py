@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from evaluators.stats.estimates import FEWEST, Estimate, proportion
+from evaluators.stats.estimates import FEWEST, Estimate, mean
 
 DRAWS = 300
 RIDGE = 0.05
@@ -32,7 +32,7 @@ class Order:
 
     judge: str
     first: Estimate
-    """Share of comparisons won by the first, ties half; 0.5 is fair."""
+    """Share of decided comparisons that the first won; 0.5 is fair."""
     flips: Estimate
     """Share of pairs whose winner changes when the order does."""
     longer: Estimate
@@ -93,25 +93,31 @@ def _fit(won: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return theta
 
 
-def orders(frame: pd.DataFrame) -> list[Order]:
-    """Every judge's answers by order and by length."""
+def orders(frame: pd.DataFrame, seed: int = 0) -> list[Order]:
+    """Every judge's answers by order and by length; shares are of clients' own shares, and so are their intervals."""
     found = []
     for judge, mine in frame.groupby("judge"):
         answered = mine.dropna(subset=["win"])
         decided = answered[answered["win"] != 0.5]
-        won = int((decided["win"] == 1).sum())
-        first = proportion(won, len(decided))
+        first = _over_clients(decided["client"], decided["win"] == 1, seed)
+        unlike = decided[decided["first_words"] != decided["second_words"]]
+        longer = (unlike["first_words"] > unlike["second_words"]) == (unlike["win"] == 1)
         found.append(
             Order(
                 judge=str(judge),
                 first=first,
-                flips=_flips(answered),
-                longer=_longer(decided),
+                flips=_flips(answered, seed),
+                longer=_over_clients(unlike["client"], longer, seed),
                 answered=len(answered) / max(1, len(mine)),
-                biased=first.n > 0 and (first.low > 0.5 or first.high < 0.5),
+                biased=first.whole and (first.low > 0.5 or first.high < 0.5),
             )
         )
     return found
+
+
+def _over_clients(clients: pd.Series, seen: pd.Series, seed: int) -> Estimate:
+    """Mean over clients of the share in which something was seen."""
+    return mean(seen.astype(float).groupby(clients).mean(), seed)
 
 
 def head_to_head(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -124,7 +130,7 @@ def head_to_head(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _flips(answered: pd.DataFrame) -> Estimate:
+def _flips(answered: pd.DataFrame, seed: int) -> Estimate:
     """Of pairs that were judged in both orders, those whose winner goes with the place."""
     names = answered[["first", "second"]].to_numpy(dtype=str)
     swapped = names[:, 0] > names[:, 1]
@@ -133,13 +139,6 @@ def _flips(answered: pd.DataFrame) -> Estimate:
         b=np.where(swapped, names[:, 0], names[:, 1]),
         a_wins=np.where(swapped, 1 - answered["win"], answered["win"]),
     )
-    both = pair.groupby(["client", "rubric", "repeat", "a", "b"])["a_wins"].agg(["min", "max", "size"])
+    both = pair.groupby(["client", "rubric", "repeat", "a", "b"])["a_wins"].agg(["min", "max", "size"]).reset_index()
     both = both[both["size"] == 2]
-    flipped = int(((both["min"] < 0.5) & (both["max"] > 0.5)).sum())
-    return proportion(flipped, len(both))
-
-
-def _longer(decided: pd.DataFrame) -> Estimate:
-    unlike = decided[decided["first_words"] != decided["second_words"]]
-    first_longer = unlike["first_words"] > unlike["second_words"]
-    return proportion(int((first_longer == (unlike["win"] == 1)).sum()), len(unlike))
+    return _over_clients(both["client"], (both["min"] < 0.5) & (both["max"] > 0.5), seed)

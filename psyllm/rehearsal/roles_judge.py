@@ -60,8 +60,9 @@ def rating(asked: Asked) -> dict[str, Any]:
 def preference(asked: Asked) -> dict[str, Any]:
     shown = {tag: _voices(asked.block(tag)) for tag in ("first", "second")}
     danger = any(suicide_level(line) for words in shown["first"][0] for line in sentences(words))
+    item = asked.block("item").partition("\n")[0]
     merit = {
-        tag: _quality(*voices, danger) + _noise(asked, tag, " ".join(voices[1]), 0.35) for tag, voices in shown.items()
+        tag: _quality(*voices, danger) + _noise(asked, item, " ".join(voices[1]), 0.35) for tag, voices in shown.items()
     }
     if "first" in asked.model:
         merit["first"] += 1.0
