@@ -15,6 +15,7 @@ import typer
 from app.cli_clinical import clinical
 from app.cli_corpus import corpus, export
 from app.cli_eval import evaluation
+from app.cli_prompt import prompt
 from app.cli_trace import trace
 from app.options import PromptFolder, RunFolder, SettingsFile, example
 from app.plain import plain
@@ -34,6 +35,7 @@ app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
 app.add_typer(evaluation, name="eval")
 app.add_typer(corpus, name="corpus")
+app.add_typer(prompt, name="prompt")
 
 
 @app.command(epilog=example("psyllm grow examples/posts.jsonl --run runs/demo --limit 12"))
@@ -97,6 +99,21 @@ def status(run: RunFolder) -> None:
 
 
 app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))(export)
+
+
+@app.command(epilog=example("psyllm desk runs/wizard --role therapist"))
+def desk(
+    run: RunFolder,
+    role: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Only calls to this role.", show_default=False)
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show what waits, and answer nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="When all is answered, wait for further calls.")] = False,
+) -> None:
+    """Answer calls that wait for a person: shows the next one, and takes its answer in your editor."""
+    from app.desk import desk_command
+
+    desk_command(run, role, listing=listing, watch=watch)
 
 
 @app.command(epilog=example("psyllm doctor --models openai"))

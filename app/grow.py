@@ -22,6 +22,8 @@ from corpus.posts import read_posts
 from corpus.scrub import scrubbed
 from prompts.library import Library
 from psyllm import __version__
+from psyllm.desk import FOLDER as DESK
+from psyllm.desk import waiting_calls
 from psyllm.errors import Failure, UsageError
 from psyllm.journal import Journal, text_hash
 from psyllm.logs import configure
@@ -31,6 +33,7 @@ from psyllm.settings import Rules, Settings, load_settings
 
 if TYPE_CHECKING:
     from graphs.grow import Grower, Tally
+    from psyllm.calls import Caller
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells expect."""
@@ -52,17 +55,32 @@ class GrowOptions:
     skip_invalid: bool = False
     rehearsal_latency_ms: float = 0
     settings: Path | None = None
+    answers_from: Path | None = None
+    """A run whose paid calls are taken over where they are the same."""
 
 
 def grow_command(options: GrowOptions) -> None:
     """Grow, show progress, say how to go on. Raises UsageError or Failure; exits with 130 after Ctrl-C."""
+    if code := grow(options):
+        sys.exit(code)
+
+
+def grow(options: GrowOptions) -> int:
+    """As the command, but returns its exit code: 0, 1 if dialogues failed, STOPPED after Ctrl-C."""
     configure()
     sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn beside a busy event loop
     settings = load_settings(options.settings)
     rules = _rules(settings, options)
     library = Library(options.prompts or settings.prompts)
-    for name in rules.modalities:
+    library.check()
+    for name in (*rules.modalities, *rules.coverage):
         library.modality(name)
+    if not rules.shares(library.modalities):
+        raise UsageError(
+            f"no modality is left: [coverage] weighs {', '.join(rules.coverage)},"
+            f" and on offer are {', '.join(rules.modalities or library.modalities)}",
+            hint="give one of those on offer a weight above 0 in [coverage]",
+        )
     for name in dict.fromkeys(settings.cast(options.profile).values()):
         model = settings.models[name]
         model.api_key(name)
@@ -75,12 +93,12 @@ def grow_command(options: GrowOptions) -> None:
             tally, stopped = runner.run(_grow(settings, options, rules, library, posts))
         except (asyncio.CancelledError, KeyboardInterrupt):
             console.print("stopped at once; finished calls are kept, and the same command goes on", style="yellow")
-            sys.exit(STOPPED)
+            _say_what_waits(options.run)
+            return STOPPED
     _farewell(options.run, tally, stopped=stopped)
     if stopped:
-        sys.exit(STOPPED)
-    if tally.by_status[Status.FAILED]:
-        sys.exit(1)
+        return STOPPED
+    return 1 if tally.by_status[Status.FAILED] else 0
 
 
 def _rules(settings: Settings, options: GrowOptions) -> Rules:
@@ -94,7 +112,7 @@ def _rules(settings: Settings, options: GrowOptions) -> Rules:
         changes["seed"] = options.seed
     if options.modalities:
         changes["modalities"] = options.modalities
-    return Rules.model_validate(settings.grow.model_dump() | changes)
+    return Rules.model_validate(settings.rules.model_dump() | changes)
 
 
 def _read(options: GrowOptions) -> tuple[Post, ...]:
@@ -126,7 +144,7 @@ async def _grow(
             loop.call_soon_threadsafe(grower.stop, failure)
 
     facts = fingerprint(settings, options.profile, rules, library)
-    journal = Journal.open(options.run, facts, __version__, on_failure)
+    journal = Journal.open(options.run, facts, __version__, on_failure, options.answers_from)
     with ExitStack() as stack:
         stack.callback(journal.close)
         _remember(journal, library, posts)
@@ -139,8 +157,9 @@ async def _grow(
             concurrency=options.concurrency,
             rehearsal_latency_ms=options.rehearsal_latency_ms,
         ) as (cast, caller):
-            places = sum({id(e): e.settings.concurrency for e in caller.endpoints.values()}.values())
-            width = 2 * (options.concurrency or places)
+            if any(endpoint.settings.kind == "desk" for endpoint in caller.endpoints.values()):
+                console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
+            width = _open_dialogues(caller, options.concurrency)
             with growing(cast.rehearsal) as show:
                 grower = Grower(
                     cast, caller, journal, posts, open_dialogues=width, on_dialogue=lambda _: show.refresh()
@@ -150,6 +169,16 @@ async def _grow(
                     await grower.run()
             journal.flush()
             return grower.tally, grower.tally.done < grower.tally.total
+
+
+def _open_dialogues(caller: Caller, concurrency: int | None) -> int:
+    """Twice the places of all models: `concurrency` is each one's, but not a desk's, where calls may wait for days."""
+    places = {endpoint.name: endpoint.settings for endpoint in caller.endpoints.values()}.values()
+    return 2 * sum((model.kind != "desk" and concurrency) or model.concurrency for model in places)
+
+
+def _at_desk(run: Path) -> str:
+    return f"`psyllm desk {run}`"
 
 
 def _remember(journal: Journal, library: Library, posts: tuple[Post, ...]) -> None:
@@ -202,4 +231,14 @@ def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
         console.print("stopped; nothing is lost, and the same command goes on", style="yellow")
     elif failed := tally.by_status[Status.FAILED]:
         console.print(f"{failed} failed; `psyllm status` says why, the same command tries them again", style="yellow")
+    _say_what_waits(run)
     console.print(f"next: psyllm status {run}", style="dim", soft_wrap=True)
+
+
+def _say_what_waits(run: Path) -> None:
+    if waiting := len(waiting_calls(run)):
+        console.print(
+            f"{waiting} {'call waits' if waiting == 1 else 'calls wait'} at the desk; answer with {_at_desk(run)}",
+            style="yellow",
+            soft_wrap=True,
+        )

@@ -98,6 +98,8 @@ class GrowView:
             style="dim",
         )
         rows: list[RenderableType] = [self._progress, grid, spent]
+        if meter.at_desk:
+            rows.append(Text(f"{meter.at_desk} waiting at the desk: psyllm desk {self._grower.journal.folder}", "cyan"))
         if tally.by_reason:
             rows.append(Text("reasons: " + ", ".join(f"{code} {n}" for code, n in tally.by_reason.most_common(5))))
         if self._rehearsal:

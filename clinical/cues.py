@@ -41,6 +41,16 @@ def shortlist(disorders: Mapping[str, Disorder], systems: Sequence[System], turn
     return tuple(listed[:MOST])
 
 
+def suggests(factor: Factor, turns: Iterable[Turn]) -> bool:
+    """Whether the factor's cues were said; one without cues never is."""
+    return _suggested(factor, [normal(sentence.text) for turn in turns for sentence in turn.client])
+
+
+def points_at(disorder: Disorder, turns: Iterable[Turn]) -> bool:
+    """Whether any cue of the disorder was said."""
+    return bool(_hits(disorder, [normal(sentence.text) for turn in turns for sentence in turn.client]))
+
+
 def _hits(disorder: Disorder, sentences: Iterable[str]) -> set[int]:
     return {i for text in sentences for i, cue in enumerate(disorder.cues) if cue.search(text)}
 

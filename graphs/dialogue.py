@@ -16,6 +16,7 @@ from langgraph.types import Command
 
 from agents import checks, critic, patient, planner, therapist
 from agents.cast import Cast
+from graphs.choice import Choice
 from graphs.grounding import ground
 from prompts.library import Modality
 from psyllm import __version__
@@ -60,16 +61,6 @@ class DialogueState(TypedDict, total=False):
 def dialogue_id(seed: int, post_id: str, repeat: int) -> str:
     """16 hex digits; the same for the same post, repeat and seed on any machine."""
     return hashlib.sha256(f"{seed}/{post_id}/{repeat}".encode()).hexdigest()[:16]
-
-
-def candidates(cast: Cast, post: Post) -> tuple[Modality, ...]:
-    """The modalities on offer, in an order drawn from seed and post alone, so that a corpus covers all of them."""
-    ids = cast.rules.modalities or tuple(cast.library.modalities)
-
-    def drawn(modality: str) -> str:
-        return hashlib.sha256(f"{cast.rules.seed}/{post.id}/{modality}".encode()).hexdigest()
-
-    return tuple(cast.library.modality(name) for name in sorted(ids, key=drawn))
 
 
 def round_under_way(state: DialogueState) -> int:
@@ -119,7 +110,11 @@ class Nodes:
     async def plan(self, state: DialogueState) -> Command[Literal["patient", "finalise"]]:
         post = Post.model_validate(state["post"])
         known: DialogueState = {"post": post, "repeat": state.get("repeat", 0), "turns": ()}
-        answer = await planner.plan(self.cast, self._step(known, "plan", 0), post, candidates(self.cast, post))
+        choice = Choice.for_post(self.cast, post)
+        if not choice.candidates:
+            why = Reason(code="no_modality_fits", role="run", detail=choice.refusal)
+            return _end(known, Status.SCREENED_OUT, (why,))
+        answer = await planner.plan(self.cast, self._step(known, "plan", 0), post, choice.candidates)
         if not answer.suitable:
             why = Reason(code="post_unsuitable", role="planner", detail=answer.unsuitable_because)
             return _end(known, Status.SCREENED_OUT, (why,))

@@ -80,7 +80,8 @@ def _cast() -> Cast:
 def _seated_once() -> Cast:
     settings = load_settings()
     library = Library(settings.prompts)
-    facts = fingerprint(settings, None, settings.grow, library)
+    library.check()
+    facts = fingerprint(settings, None, settings.rules, library)
     own = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     journal = WriteOnlyJournal.open(FOLDER / own, facts, __version__)
     reason_codes()
@@ -93,7 +94,7 @@ def _seated_once() -> Cast:
 async def _sit(ready: Future[Cast], settings: Settings, library: Library, journal: Journal) -> None:
     """Hand out the cast, and stay until the process ends."""
     try:
-        async with seated(settings, None, settings.grow, library, journal) as (cast, caller):
+        async with seated(settings, None, settings.rules, library, journal) as (cast, caller):
             ready.set_result(replace(cast, asker=Elsewhere(caller, asyncio.get_running_loop())))
             await asyncio.Event().wait()
     except BaseException as error:

@@ -23,10 +23,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import BaseModel
 
 from psyllm.chat import Chat, Transient, retrying
+from psyllm.desk import Desk
 from psyllm.errors import Failure
 from psyllm.forms import Form, Misfit, form_of
 from psyllm.journal import Call, Journal, StoredReply, Usage, text_hash
-from psyllm.messages import Message, Prompt, Step
+from psyllm.messages import CHARACTERS_PER_TOKEN, Message, Prompt, Step, with_instruction
 from psyllm.records import Role
 from psyllm.settings import ModelSettings
 
@@ -34,8 +35,6 @@ Answered = TypeVar("Answered", bound=BaseModel)
 MAX_CORRECTIONS = 2
 REHEARSAL_FINGERPRINT = "psyllm-rehearsal"
 """What the rehearsal server calls itself in every answer, however it is reached."""
-CHARACTERS_PER_TOKEN = 3
-"""How prompt tokens are estimated before a call: English takes four or more, so the estimate is on the safe side."""
 _LANGCHAIN = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 log = structlog.get_logger()
 
@@ -51,15 +50,17 @@ class Meter:
     """Tokens: prompt, cached, completion."""
     cost_usd: float = 0.0
     unpriced: bool = False
+    at_desk: int = 0
+    """Calls that wait at the desk now."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A model that answers: its chat model, its settings, and the places for calls in flight."""
+    """A model that answers: its chat model or a desk, its settings, and the places for calls in flight."""
 
     name: str
     settings: ModelSettings
-    chat: Chat
+    chat: Chat | Desk
     base_url: str
     gate: asyncio.Semaphore
 
@@ -101,7 +102,7 @@ class Caller:
         """The parsed answer and the model's own reasoning. Raises Failure, see agents.cast.Asker."""
         endpoint = self.endpoints[prompt.role]
         form = form_of(schema, endpoint.settings.structured)
-        messages = _with_instruction(prompt.messages, form.instruction)
+        messages = with_instruction(prompt.messages, form.instruction)
         for correction in range(MAX_CORRECTIONS + 1):
             _check_budget(endpoint.settings, step, prompt.role, messages)
             reply, value = await self._call(endpoint, step, prompt, messages, form, correction)
@@ -149,7 +150,7 @@ class Caller:
             if self.stopping.is_set():
                 raise Failure("stopped", "the run is being stopped")
             try:
-                message, started = await self._send(endpoint, messages, form, sampling, troubles)
+                message, started = await self._send(endpoint, asked, form, troubles)
             except Failure as failure:
                 if failure.boundary == "endpoint":
                     unanswered = hashlib.sha256(key + repr(time.time()).encode()).digest()
@@ -184,14 +185,15 @@ class Caller:
     async def _send(
         self,
         endpoint: Endpoint,
-        messages: tuple[Message, ...],
+        asked: Call,
         form: Form[Answered],
-        sampling: Mapping[str, Any],
         troubles: list[str],
     ) -> tuple[AIMessage, float]:
         """The answer and when its request was sent (unix time); what went wrong before is added to `troubles`."""
-        outgoing: list[BaseMessage] = [_LANGCHAIN[m.role](m.text) for m in messages]
-        seed = {"seed": sampling["seed"]} if "seed" in sampling else {}
+        if isinstance(endpoint.chat, Desk):
+            return await self._at_desk(endpoint.chat, asked, form, channel=endpoint.settings.trace == "native")
+        outgoing: list[BaseMessage] = [_LANGCHAIN[m.role](m.text) for m in asked.messages]
+        seed = {"seed": asked.sampling["seed"]} if "seed" in asked.sampling else {}
         try:
             async for attempt in retrying(endpoint.settings.tries, self.stopping):
                 with attempt:
@@ -210,6 +212,17 @@ class Caller:
                 fatal=trouble.lost,
             ) from trouble
         raise AssertionError("tenacity ends with an answer or an error")
+
+    async def _at_desk(
+        self, desk: Desk, asked: Call, form: Form[Answered], *, channel: bool
+    ) -> tuple[AIMessage, float]:
+        started = time.time()
+        self.meter.at_desk += 1
+        try:
+            answer = await desk.answer(asked, form, self.stopping, channel=channel)
+        finally:
+            self.meter.at_desk -= 1
+        return AIMessage(answer.text, additional_kwargs={"reasoning": answer.reasoning}), started
 
     def _mark(self, step: Step, reply: StoredReply) -> None:
         if reply.rehearsal:
@@ -283,13 +296,6 @@ def _stored(message: AIMessage) -> StoredReply:
         finish_reason=str(facts.get("finish_reason") or "stop"),
         rehearsal=facts.get("system_fingerprint") == REHEARSAL_FINGERPRINT,
     )
-
-
-def _with_instruction(messages: tuple[Message, ...], instruction: str) -> tuple[Message, ...]:
-    if not instruction:
-        return messages
-    first = messages[0]
-    return (Message(first.role, (*first.parts, instruction)), *messages[1:])
 
 
 def _usage(message: AIMessage) -> Usage:

@@ -10,6 +10,9 @@ from typing import Literal
 
 from psyllm.records import PromptRef, Role
 
+CHARACTERS_PER_TOKEN = 3
+"""How prompt tokens are estimated before a call: English takes four or more, so the estimate is on the safe side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -20,6 +23,14 @@ class Message:
     @property
     def text(self) -> str:
         return "\n\n".join(self.parts)
+
+
+def with_instruction(messages: tuple[Message, ...], instruction: str) -> tuple[Message, ...]:
+    """The messages with an instruction at the end of the first one; unchanged if it is empty."""
+    if not instruction:
+        return messages
+    first = messages[0]
+    return (Message(first.role, (*first.parts, instruction)), *messages[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Role = Literal["planner", "patient", "diagnostician", "therapist", "critic"]
 ROLES: tuple[Role, ...] = ("planner", "patient", "diagnostician", "therapist", "critic")
@@ -77,6 +77,8 @@ class RejectedModality(Record):
 
 class ModalityChoice(Record):
     chosen: str
+    drawn: str = ""
+    """The first candidate, which the planner takes unless it says what speaks against it."""
     reasons: tuple[str, ...]
     rejected: tuple[RejectedModality, ...] = ()
 

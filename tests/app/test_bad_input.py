@@ -10,6 +10,7 @@ import pytest
 
 from prompts.library import SHIPPED
 from psyllm.journal import DATABASE, Journal
+from psyllm.records import SCHEMA_VERSION
 from tests.app.conftest import EIGHT, Desk, Done
 
 TEXT = "I have not slept since May, and I stare at her cup on the shelf every morning before work."
@@ -78,6 +79,9 @@ def test_wrong_flags_are_named_with_what_is_known(desk: Desk, arguments: list[st
 SETTINGS = {
     "bad line": ('profile = "rehearsal"\n[grow\n', ["psyllm.toml", "line 2"]),
     "unknown key": ("[grow]\nsed = 3\n", ["psyllm.toml", "unknown setting grow.sed"]),
+    "nothing to draw": ("[coverage]\ncbt = 0\n", ["no modality is left", "[coverage] weighs cbt"]),
+    "unknown modality": ("[coverage]\nreiki = 2\n", ["'reiki'", "act, cbt, dbt"]),
+    "negative weight": ("[coverage]\ncbt = -1\n", ["psyllm.toml", "coverage.cbt", "-1"]),
     "unknown model": ('[profiles.one]\ndefault = "gpt"\n', ["psyllm.toml", "profiles.one", "'gpt'"]),
 }
 
@@ -166,7 +170,7 @@ def test_a_run_of_another_schema_version_is_refused(desk: Desk) -> None:
         db.commit()
     before = desk.dump()
     for arguments in (EIGHT, ("status", "run"), ("trace", "show", "run"), ("export", "run", "--out", "x.jsonl")):
-        refused(desk.psyllm(*arguments), "schema version 99", "reads 1", "0.0.9")
+        refused(desk.psyllm(*arguments), "schema version 99", f"reads {SCHEMA_VERSION}", "0.0.9")
     assert desk.dump() == before
     assert not (desk.folder / "x.jsonl").exists()
 

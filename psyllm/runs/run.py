@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from psyllm.errors import UsageError
 from psyllm.journal import connect, inflate, read_meta
 from psyllm.records import Dialogue, PromptRef, Status
+from psyllm.settings import Rules
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,42 @@ class Spend:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How far one modality has come."""
+
+    modality: str
+    wanted: float
+    """Share of the dialogues, by the settings."""
+    drawn: int
+    """Dialogues in which it was the first candidate."""
+    chosen: int
+    """Dialogues that were held in it."""
+    accepted: int
+    rounds: int
+    """Rounds of its accepted dialogues."""
+    safety_rounds: int
+    """Those of them in which danger replaced its techniques by the safety protocol."""
+
+
+@dataclass(frozen=True)
 class StoredCall:
     """One step of a dialogue, as it was sent and answered."""
 
+    key: bytes
+    """What the call is known by: alike in a fork and its parent."""
     position: int
     path: str
+    """round/node/attempt/correction; round 0 is the plan, the other two count from 0."""
     role: str
+    model_name: str
+    """As psyllm.toml calls it; `edited` if a person wrote the reply, see `psyllm trace fork --edit`."""
     model: str
+    """As the endpoint knows it."""
+    sample: int
     prompts: tuple[str, ...]
+    """As `cbt@1.0#0123abcd4567`."""
+    schema_name: str
+    sampling: Mapping[str, Any]
     messages: tuple[tuple[str, str], ...]
     """(role, text) as sent, byte for byte."""
     reply: str
@@ -53,7 +82,28 @@ class StoredCall:
     cached_tokens: int
     completion_tokens: int
     cost_usd: float | None
+    started: float
+    """Unix time of the last request."""
     seconds: float
+    finish_reason: str
+    rehearsal: bool
+    """Whether the rehearsal backend said it."""
+
+    @property
+    def round(self) -> int:
+        return int(self.path.split("/")[0])
+
+    @property
+    def node(self) -> str:
+        return self.path.split("/")[1]
+
+    @property
+    def attempt(self) -> int:
+        return int(self.path.split("/")[2])
+
+    @property
+    def correction(self) -> int:
+        return int(self.path.split("/")[3])
 
 
 class Run:
@@ -65,17 +115,18 @@ class Run:
         if not files:
             raise UsageError(f"{folder} holds no run", hint="`psyllm grow POSTS --run DIR` makes one")
         self.folder = folder
-        self._databases = []
+        self.databases: list[sqlite3.Connection] = []
+        """One a worker, each opened for reading."""
         for file in files:
             try:
                 database = connect(file, read_only=True)
                 self.meta = read_meta(database, file)
             except sqlite3.DatabaseError as error:
                 raise UsageError(f"{file} cannot be read: {error}", hint="is it a psyllm run?") from error
-            self._databases.append(database)
+            self.databases.append(database)
 
     def close(self) -> None:
-        for database in self._databases:
+        for database in self.databases:
             database.close()
 
     def __enter__(self) -> Run:
@@ -132,21 +183,26 @@ class Run:
 
     def calls(self, dialogue_id: str) -> Iterator[StoredCall]:
         """A dialogue's calls in the order made."""
-        for database in self._databases:
-            database.row_factory = sqlite3.Row
-            rows = database.execute(
+        for database in self.databases:
+            cursor = database.cursor()
+            cursor.row_factory = sqlite3.Row
+            rows = cursor.execute(
                 "SELECT s.position, c.* FROM steps s JOIN calls c ON c.id = s.call_id"
                 " WHERE s.dialogue_id = ? ORDER BY s.position",
                 (dialogue_id,),
-            ).fetchall()
-            database.row_factory = None
+            )
             for row in rows:
                 yield StoredCall(
+                    key=row["key"],
                     position=row["position"],
                     path=row["path"],
                     role=row["role"],
+                    model_name=row["model_name"],
                     model=row["model"],
+                    sample=row["sample"],
                     prompts=tuple(json.loads(row["prompts"])),
+                    schema_name=row["schema_name"],
+                    sampling=json.loads(row["sampling"]),
                     messages=tuple(
                         (role, "\n\n".join(self._text(database, part) for part in parts))
                         for role, parts in json.loads(row["messages"])
@@ -160,7 +216,10 @@ class Run:
                     cached_tokens=row["cached_tokens"],
                     completion_tokens=row["completion_tokens"],
                     cost_usd=row["cost_usd"],
+                    started=row["started"],
                     seconds=row["seconds"],
+                    finish_reason=row["finish_reason"],
+                    rehearsal=bool(row["rehearsal"]),
                 )
 
     def status_counts(self) -> dict[Status, int]:
@@ -170,12 +229,34 @@ class Run:
     def post_count(self) -> int:
         return sum(row[0] for row in self._rows("SELECT count(*) FROM posts"))
 
-    def accepted_by_modality(self) -> list[tuple[str, int, int]]:
-        """(modality, dialogues planned, accepted), most accepted first."""
+    @property
+    def rules(self) -> Rules:
+        """Bounds and coverage that the run was grown with."""
+        own = {
+            name.removeprefix("grow."): value for name, value in self.fingerprint.items() if name.startswith("grow.")
+        }
+        return Rules.model_validate(own)
+
+    def wanted_shares(self) -> dict[str, float]:
+        """Modality -> wanted share of the dialogues, adding up to 1."""
+        kind = "prompts.modalities."
+        shipped = [name.removeprefix(kind) for name in self.fingerprint if name.startswith(kind)]
+        return self.rules.shares(self.rules.coverage or shipped)
+
+    def coverage(self) -> list[Coverage]:
+        """Wanted, drawn and accepted per modality, by name. Dialogues without a plan have no modality."""
+        wanted = self.wanted_shares()
+        drawn = dict(self._summed(1, "SELECT drawn, count(*) FROM dialogues WHERE drawn != '' GROUP BY 1"))
         rows = self._summed(
-            1, "SELECT modality, count(*), sum(status = 'accepted') FROM dialogues WHERE modality != '' GROUP BY 1"
+            1,
+            "SELECT modality, count(*), sum(status = 'accepted'), sum(iif(status = 'accepted', rounds, 0)),"
+            " sum(iif(status = 'accepted', safety_rounds, 0)) FROM dialogues WHERE modality != '' GROUP BY 1",
         )
-        return sorted(rows, key=lambda row: (-row[2], row[0]))
+        chosen = {name: tuple(counts) for name, *counts in rows}
+        return [
+            Coverage(name, wanted.get(name, 0.0), drawn.get(name, 0), *chosen.get(name, (0, 0, 0, 0)))
+            for name in sorted(wanted.keys() | drawn.keys() | chosen.keys())
+        ]
 
     def accepted_by_mode(self) -> list[tuple[str, int, int]]:
         """(most urgent response mode, dialogues, accepted), most frequent first."""
@@ -213,7 +294,7 @@ class Run:
         return [key + numbers for key, numbers in totals.items()]
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        for database in self._databases:
+        for database in self.databases:
             yield from database.execute(query, values)
 
     @staticmethod
