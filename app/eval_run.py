@@ -134,7 +134,7 @@ def makers() -> dict[str, Maker]:
 
     def team(left_out: str, table: Table, model: str) -> Team:
         modality = "no_modality" if left_out == "modality" else "person_centred"
-        library = Library(HERE / "prompts")
+        library = Library(HERE / "team")
         cast = table.cast(model, Rules(seed=table.caller.seed), library)
         if left_out in ("diagnostician", "critic"):
             cast = without(cast, "diagnostician" if left_out == "diagnostician" else "critic")

@@ -21,7 +21,7 @@ import yaml
 from corpus.rows import inference_messages
 from evaluators.files import HERE, prompt
 from evaluators.table import Table
-from prompts.library import PromptFile
+from prompts.files import PromptFile
 from psyllm.calls import Caller
 from psyllm.errors import UsageError
 from psyllm.forms import Plain

@@ -1,56 +1,72 @@
-"""Reads the evaluators' own content: Markdown with YAML front matter, whose first-level headings name its sections.
-
-The shape is that of prompts/; rubrics, judge prompts and strategy prompts share this reader.
-"""
+"""Reads the evaluators' own content, rubrics and prompts: files of the shape of prompts/, mistakes named by line."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-import yaml
-from pydantic import ValidationError
-
-from prompts.library import PromptFile, RoleMatter
+from prompts import files
+from prompts.files import Mistake, PromptFile
+from prompts.matter import RoleMatter
 from psyllm.errors import UsageError
 
 HERE = Path(__file__).parent
-_HEADING = re.compile(r"^# (.+?)\s*$", re.MULTILINE)
+README = "evaluators/README.md says what a rubric holds; `psyllm eval lint` checks them all"
+_HEADING = re.compile(r"^# (.+?)[ \t]*$", re.MULTILINE)
 Matter = TypeVar("Matter", bound=RoleMatter)
 
 
-def read(path: Path, kind: type[Matter]) -> tuple[Matter, Mapping[str, str], str]:
-    """Front matter, section name -> text, sha256 of the file. Raises UsageError naming the file and what is wrong."""
+@dataclass(frozen=True)
+class Page(Generic[Matter]):
+    """One file: its front matter, its sections as they are headed, and where they start."""
+
+    path: Path
+    matter: Matter
+    sections: Mapping[str, str]
+    lines: Mapping[str, int]
+    """Section -> the file's line of its first words, 1-based."""
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def read(path: Path, kind: type[Matter]) -> Page[Matter]:
+    """Raises UsageError with every mistake of the front matter: file, line, value, likely fix."""
     try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", hint="name a Markdown file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
-    opening, _, rest = text.partition("---\n")
-    head, fence, body = rest.partition("\n---\n")
-    if opening.strip() or not fence:
+    head, fence, body = text.removeprefix("---\n").partition("\n---\n")
+    if not text.startswith("---\n") or not fence:
         raise UsageError(f"{path}:1: no front matter", hint="start the file with '---', YAML, '---'")
-    try:
-        matter = kind.model_validate(yaml.safe_load(head))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: front matter is not YAML: {error}", hint="mend it") from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'front matter'}: {e['msg']}" for e in error.errors())
-        raise UsageError(f"{path}: {wrong}", hint="evaluators/README.md says what front matter holds") from error
-    if matter.id != path.stem:
-        raise UsageError(f"{path}: id {matter.id!r} is not the file's name", hint=f"write id: {path.stem}")
-    pieces = _HEADING.split(body)
-    sections = {name.strip(): part.strip() for name, part in zip(pieces[1::2], pieces[2::2], strict=True)}
-    return matter, sections, hashlib.sha256(raw).hexdigest()
+    matter, mistakes = files.front_matter(path, head, kind)
+    if matter is None or mistakes:
+        raise UsageError("\n".join(map(str, sorted(mistakes))), hint=README)
+    sections: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    headings = list(_HEADING.finditer(body))
+    for heading, after in zip(headings, [*headings[1:], None], strict=True):
+        line = head.count("\n") + 4 + body.count("\n", 0, heading.start())
+        if heading[1] in sections:
+            raise UsageError(str(Mistake(path, line, f"{heading[1]}: this section stands twice")), hint=README)
+        sections[heading[1]] = body[heading.end() : after.start() if after else len(body)].strip()
+        lines[heading[1]] = line + 1
+    return Page(path, matter, sections, lines, text)
 
 
+@cache
 def prompt(name: str) -> PromptFile:
     """A prompt of evaluators/prompts, its sections in lower case."""
-    path = HERE / "prompts" / f"{name}.md"
-    matter, sections, sha256 = read(path, RoleMatter)
-    return PromptFile(path, matter, {key.lower(): text for key, text in sections.items()}, sha256)
+    page = read(HERE / "prompts" / f"{name}.md", RoleMatter)
+    sections = {key.lower(): text for key, text in page.sections.items()}
+    lines = {key.lower(): line for key, line in page.lines.items()}
+    return PromptFile(page.path, page.matter, sections, lines, page.sha256, page.text)

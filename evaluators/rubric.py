@@ -23,15 +23,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evaluators.files import HERE, read
-from prompts.library import RoleMatter
+from evaluators.files import HERE, README, Page, read
+from prompts.files import Mistake
+from prompts.matter import RoleMatter, did_you_mean
 from psyllm.errors import UsageError
 from psyllm.records import PromptRef
 
@@ -101,12 +102,13 @@ def load(name: str) -> Rubric:
     """A shipped rubric by id, or one of your own by path. Raises UsageError with every problem of the file."""
     path = Path(name) if name.endswith(".md") else HERE / "rubrics" / f"{name}.md"
     if not path.is_file():
+        near = did_you_mean(name, shipped())
         hint = f"shipped: {', '.join(shipped())}; or the path of a .md file"
-        raise UsageError(f"there is no rubric {name!r}", hint=hint)
-    matter, texts, sha256 = read(path, RubricMatter)
-    if problems := list(_problems(path, matter, texts)):
-        raise UsageError("\n".join(problems), hint="evaluators/README.md shows how an item is written")
-    return Rubric(path, matter, dict(texts), sha256)
+        raise UsageError(f"there is no rubric {name!r}{near}", hint=hint)
+    page = read(path, RubricMatter)
+    if mistakes := sorted(_mistakes(page)):
+        raise UsageError("\n".join(map(str, mistakes)), hint=README)
+    return Rubric(path, page.matter, dict(page.sections), page.sha256)
 
 
 def load_all(names: Sequence[str]) -> tuple[Rubric, ...]:
@@ -123,24 +125,23 @@ def load_all(names: Sequence[str]) -> tuple[Rubric, ...]:
     return rubrics
 
 
-def _problems(path: Path, matter: RubricMatter, sections: Mapping[str, str]) -> Iterator[str]:
+def _mistakes(page: Page[RubricMatter]) -> Iterator[Mistake]:
+    matter = page.matter
     ids = [item.id for item in matter.items]
     for name in sorted({name for name in ids if ids.count(name) > 1}):
-        yield f"{path}: item {name} stands twice in the front matter"
+        yield Mistake(page.path, 1, f"{name}: this item stands twice in the front matter")
     for name in ids:
-        if name not in sections:
-            yield f"{path}: item {name} has no section: add '# {name}'"
-    for name, text in sections.items():
+        if name not in page.sections:
+            yield Mistake(page.path, 1, f"{name}: this item has no section; add '# {name}'")
+    for name, text in page.sections.items():
+        line = page.lines[name]
         if name not in ids:
-            yield f"{path}: section {name!r} is no item of the front matter"
+            yield Mistake(page.path, line - 1, f"{name}: no item of the front matter{did_you_mean(name, ids)}")
             continue
-        anchors = ("pass", "fail") if matter.scale == "pass_fail" else ("1", "3", "5")
-        for anchor in anchors:
+        for anchor in ("pass", "fail") if matter.scale == "pass_fail" else ("1", "3", "5"):
             if not re.search(rf"^- {anchor}: \S", text, re.MULTILINE):
-                yield f"{path}, section {name}: no anchor '- {anchor}: ...'"
+                yield Mistake(page.path, line, f"{name}: no anchor; write '- {anchor}: ...'")
+            if matter.family == "dimension" and not re.search(rf"^- a {anchor}: \S", text, re.MULTILINE):
+                yield Mistake(page.path, line, f"{name}: no example; write '- a {anchor}: ...'")
         if matter.scale == "1-5" and _NULL not in text:
-            yield f"{path}, section {name}: say when it cannot be scored: '{_NULL} ...' ('never' will do)"
-        if matter.family == "dimension":
-            for anchor in ("1", "3", "5"):
-                if not re.search(rf"^- a {anchor}: \S", text, re.MULTILINE):
-                    yield f"{path}, section {name}: no example '- a {anchor}: ...'"
+            yield Mistake(page.path, line, f"{name}: when can it not be scored? write '{_NULL} ...' ('never' will do)")

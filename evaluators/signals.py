@@ -15,7 +15,7 @@ from agents import checks
 from clinical import Knowledge
 from corpus import metrics
 from evaluators.records import Talk
-from prompts.library import Modality
+from prompts.files import Modality
 from psyllm.records import Reply
 
 _TOLD_BY_TRACE = ("quote_not_verbatim", "verdict_overclaimed", "verdict_absent")
