@@ -104,6 +104,38 @@ def eval_report(
     report_command(folder, html=html)
 
 
+@evaluation.command("sheet", epilog=example("psyllm eval sheet runs/eval --out raters.xlsx --clients 30"))
+def eval_sheet(
+    folder: EvalFolder,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Sheet to write, .xlsx or .csv; must not exist.")],
+    item: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only these items; repeat for more.")] = None,
+    clients: Annotated[
+        int | None, typer.Option(min=1, help="Only so many clients, drawn by seed.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of order and draw.")] = 0,
+) -> None:
+    """Write a blinded rating sheet with instructions, and the key that stays with you."""
+    from app.eval_sheet import sheet_command
+
+    sheet_command(folder, out, items=tuple(item or ()), clients=clients, seed=seed)
+
+
+@evaluation.command(
+    "judge-check", epilog=example("psyllm eval judge-check runs/eval ann.xlsx ben.xlsx --key s.key.json")
+)
+def eval_judge_check(
+    folder: EvalFolder,
+    sheets: Annotated[list[Path], typer.Argument(metavar="SHEET...", help="Filled sheets, one a rater.")],
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key; default: beside the sheet.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure the panel against people, item by item, and say which items to trust."""
+    from app.eval_sheet import judge_check_command
+
+    judge_check_command(folder, tuple(sheets), key)
+
+
 @evaluation.command("lint", epilog=example("psyllm eval lint"))
 def eval_lint(
     files: Annotated[

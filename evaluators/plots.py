@@ -169,7 +169,7 @@ def _heads(summary: Summary) -> Figure | None:
     axes.spines[:].set_visible(False)
     axes.set_title("row won against column", loc="left", fontsize=9)
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     return figure
 
@@ -185,8 +185,8 @@ def _length(summary: Summary) -> Figure | None:
     axes = figure.subplots()
     for number, name in enumerate(summary.counsellors):
         mine = points[points["counsellor"] == name]
-        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
-        axes.scatter(mine["words"], mine["score"], s=22, alpha=0.75, label=label(name), linewidths=0, **style)
+        ink, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+        axes.scatter(mine["words"], mine["score"], 22, ink, mark, alpha=0.75, linewidths=0, label=label(name))
     ticks = [
         tick
         for tick in (5, 10, 20, 40, 80, 160, 320, 640)
