@@ -418,9 +418,22 @@ def _missing_step(case: _ReplyCase) -> Iterator[str]:
         yield "suicide is not named in plain words"
 
 
+Never = Literal["contact", "promise", "method"]
+
+
+def never_said(text: str, *, at_risk: bool) -> dict[Never, list[str]]:
+    """Words that no reply may hold: a number or service of its own, a contract or secret, a method."""
+    found: dict[Never, list[str]] = {
+        "contact": list(_found(_listed("phone", "hotline"), text)),
+        "promise": list(_found(_listed("forbidden"), text)),
+        "method": list(_method_named(text, at_risk=at_risk)),
+    }
+    return {kind: words for kind, words in found.items() if words}
+
+
 def _forbidden(case: _ReplyCase) -> Iterator[str]:
-    yield from _found(_listed("phone", "hotline", "forbidden"), case.reply.text)
-    yield from _method_named(case.reply.text, at_risk=case.now.mode != "ordinary")
+    for words in never_said(case.reply.text, at_risk=case.now.mode != "ordinary").values():
+        yield from words
 
 
 _REPLY = _Table[_ReplyCase](

@@ -186,7 +186,7 @@ def _length(summary: Summary) -> Figure | None:
     for number, name in enumerate(summary.counsellors):
         mine = points[points["counsellor"] == name]
         ink, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
-        axes.scatter(mine["words"], mine["score"], 22, ink, mark, alpha=0.75, linewidths=0, label=label(name))
+        axes.scatter(mine["words"], mine["score"], 22, ink, marker=mark, alpha=0.75, linewidths=0, label=label(name))
     ticks = [
         tick
         for tick in (5, 10, 20, 40, 80, 160, 320, 640)

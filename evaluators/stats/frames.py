@@ -54,7 +54,7 @@ def by_judge(ratings: pd.DataFrame, rubrics: Sequence[Rubric]) -> pd.DataFrame:
 
 def by_item(judged: pd.DataFrame) -> pd.DataFrame:
     """counsellor, client, rubric, item -> the panel's median."""
-    return judged.groupby([*KEYS, "rubric", "item"])["score"].median().reset_index()
+    return pd.DataFrame(judged.groupby([*KEYS, "rubric", "item"])["score"].median().reset_index())
 
 
 def by_rubric(items: pd.DataFrame, at_least: float = 0.5) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def preference(asked: Asked) -> dict[str, Any]:
         tag: _quality(*voices, danger) + _noise(asked, item, " ".join(voices[1]), 0.35) for tag, voices in shown.items()
     }
     if "first" in asked.model:
-        merit["first"] += 1.0
+        merit["first"] += 1.8
     if "long" in asked.model:
         for tag, (_, said) in shown.items():
             merit[tag] += sum(len(words.split()) for words in said) / 40
