@@ -88,4 +88,6 @@ def judge_check_command(folder: Path, files: tuple[Path, ...], key: Path | None)
         style="dim",
     )
     trusted = [one.item for one in found if one.item and one.advice.startswith("trust")]
+    judge_check.keep(folder, found)
     out.print(f"trust: {', '.join(trusted) or 'no item'}")
+    console.print(f"kept for the report: psyllm eval report {folder} --html", style="dim", soft_wrap=True)

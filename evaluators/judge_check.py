@@ -5,9 +5,11 @@ The demands are written down here, before anybody looks at a leaderboard.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -24,6 +26,8 @@ NEARLY = 0.10
 """How far the panel may stay behind people with one another."""
 BIAS = 0.30
 """Points by which the panel may be kinder or harsher on the whole."""
+FILE = "judge_check.json"
+"""The last check lies beside the evaluation, and its report prints it beside every score."""
 FEWEST = 30
 """Moments below which nothing is recommended."""
 
@@ -61,6 +65,21 @@ def check(people: Sequence[Rating], panel: Sequence[Rating], rubrics: Sequence[R
             found.append(_check(rubric.id, "", _of(human, items), _of(judged, items), seed))
         found += [_check(rubric.id, item, _of(human, [item]), _of(judged, [item]), seed) for item in items]
     return found
+
+
+def keep(folder: Path, checks: Sequence[Check]) -> None:
+    """Leave the checks beside the evaluation."""
+    (folder / FILE).write_text(json.dumps([asdict(one) for one in checks], indent=1) + "\n", encoding="utf-8")
+
+
+def kept(folder: Path) -> list[Check]:
+    """The checks that lie beside the evaluation; none if nobody has rated it."""
+    path = folder / FILE
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    estimates = ("people", "panel", "bias")
+    return [
+        Check(**{key: Estimate(**value) if key in estimates else value for key, value in row.items()}) for row in rows
+    ]
 
 
 def _table(ratings: Sequence[Rating]) -> pd.DataFrame:

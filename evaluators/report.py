@@ -113,6 +113,13 @@ def warnings(summary: Summary) -> list[str]:
             for row in summary.missing.to_dict("records")
             if float(row["scored"]) + float(row["null"]) < 0.8
         ]
+    if not summary.checks:
+        found.append("Nobody has rated these talks: that judges agree does not show that they are right.")
+    found += [
+        f"{rubric.matter.name}: {summary.checks[rubric.id].advice}."
+        for rubric in summary.shown
+        if rubric.id in summary.checks and summary.checks[rubric.id].advice.startswith("do not use")
+    ]
     if len(head.judges) < 3:
         found.append(f"{len(head.judges)} judge(s): a panel of three or more, of different families, is asked for.")
     clients = summary.talks["client"].nunique()

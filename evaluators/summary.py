@@ -10,6 +10,7 @@ import pandas as pd
 
 from clinical import Knowledge
 from evaluators import signals
+from evaluators.judge_check import Check, kept
 from evaluators.records import Outcome, Talk
 from evaluators.rubric import Rubric, load
 from evaluators.stats import agreement, bias, estimates, frames, pairwise
@@ -79,6 +80,8 @@ class Summary:
     talks: pd.DataFrame
     dimension: pd.DataFrame
     """counsellor, client, rubric, score."""
+    checks: dict[str, Check]
+    """Rubric, and rubric/item -> how the panel stands to people; {} while nobody has rated."""
 
     @property
     def shown(self) -> tuple[Rubric, ...]:
@@ -89,7 +92,9 @@ class Summary:
         return next(s for s in self.scores if (s.counsellor, s.rubric) == (counsellor, rubric))
 
     def word(self, rubric: str) -> str:
-        """How far the panel agrees on a rubric: good, fair, poor, unknown."""
+        """How far the panel agrees on a rubric: good, fair, poor, unknown. Poor too if people and panel do not."""
+        if rubric in self.checks and self.checks[rubric].advice.startswith("do not use"):
+            return "poor"
         return agreement.word(self.alphas[rubric])
 
 
@@ -135,6 +140,7 @@ def summarise(evaluation: Evaluation, rubrics: Sequence[Rubric], knowledge: Know
         signals=_signals(ordinary, knowledge, library),
         talks=talks,
         dimension=dimension,
+        checks={f"{one.rubric}/{one.item}".rstrip("/"): one for one in kept(evaluation.folder)},
     )
 
 

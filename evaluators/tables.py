@@ -121,14 +121,18 @@ def differences(summary: Summary) -> Table:
 def agreement(summary: Summary) -> Table:
     rows = []
     for rubric in summary.shown:
-        found = summary.alphas[rubric.id]
-        rows.append((rubric.matter.name, "all items", interval(found), summary.word(rubric.id), str(found.n)))
-        for item in rubric.matter.items:
-            each = summary.alphas[f"{rubric.id}/{item.id}"]
-            rows.append(("", f"{item.id} {item.name}", interval(each), word(each), str(each.n)))
-    head = ("dimension", "item", "Krippendorff's alpha", "agreement", "units")
-    note = "Ordinal alpha between the judges, interval over units. good from 0.67, poor below 0.40."
-    return Table("agreement", "Agreement between judges", head, tuple(rows), note)
+        keys = [(rubric.id, "all items"), *((f"{rubric.id}/{i.id}", f"{i.id} {i.name}") for i in rubric.matter.items)]
+        for key, name in keys:
+            found, people = summary.alphas[key], summary.checks.get(key)
+            told = (interval(people.panel), str(people.n), people.advice) if people else ("not rated", "0", "")
+            title = rubric.matter.name if key == rubric.id else ""
+            rows.append((title, name, interval(found), word(found), str(found.n), *told))
+    head = ("dimension", "item", "Krippendorff's alpha", "agreement", "units", "with people (ICC)", "rated", "advice")
+    note = (
+        "Alpha is ordinal, between the judges, its interval over units: good from 0.67, poor below 0.40. With people:"
+        " ICC(A,1) of the panel's median with the raters' mean, by psyllm eval judge-check."
+    )
+    return Table("agreement", "Agreement between judges, and with people", head, tuple(rows), note)
 
 
 def judges(summary: Summary) -> Table:
@@ -199,7 +203,10 @@ def lengths(summary: Summary) -> Table:
                     )
                 )
     head = ("dimension", "points a doubling", "counsellor", "lead", "lead at equal length", "explained by length")
-    note = "Least squares with a level for each counsellor and client. A lead is over the mean of all counsellors."
+    note = (
+        "Least squares with a level for each counsellor and client. A lead is over the mean of all counsellors. What"
+        " goes with length need not be owed to it: a reply that takes up more is longer as well."
+    )
     return Table("length", "Length", head, tuple(rows), note)
 
 

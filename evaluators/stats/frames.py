@@ -49,7 +49,7 @@ def by_judge(ratings: pd.DataFrame, rubrics: Sequence[Rubric]) -> pd.DataFrame:
     replies = ratings.groupby([*keys, "round"], as_index=False)["score"].median()
     pooled = replies.groupby(keys)["score"].agg(["mean", "min"]).reset_index()
     pooled["score"] = pooled["min"].where(pooled["item"].isin(lowest), pooled["mean"])
-    return pooled.loc[:, [*keys, "score"]]
+    return pd.DataFrame(pooled[[*keys, "score"]])
 
 
 def by_item(judged: pd.DataFrame) -> pd.DataFrame:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from clinical import Knowledge
-from evaluators import safety, store
+from evaluators import judge_check, report, safety, store, summary
+from evaluators.judge_check import Check
 from evaluators.rubric import DIMENSIONS
 from prompts.library import Library
 from psyllm.records import Reply
@@ -136,39 +138,72 @@ def test_a_talk_can_be_traced_call_by_call_and_never_becomes_training_data(done:
 # ---------------------------------------------------------------- report
 
 
-def test_the_report_finds_out_the_judges_that_are_not_fair(done: Done) -> None:
+@pytest.fixture(scope="module")
+def rated(done: Done) -> list[Check]:
+    """What judge-check says after a person filled a sheet: on EI1 as judge_a did, on EI3 with 3 everywhere."""
+    desk = done.desk
+    made = desk.psyllm("eval", "sheet", "e", "--out", "ann.csv", "--item", "EI1", "--item", "EI3")
+    assert made.returncode == 0, made.stderr
+    key = json.loads((desk.folder / "ann.key.json").read_text(encoding="utf-8"))
+    panel = {(r.talk, r.item, r.round): r.score for r in done.evaluation.ratings if r.judge == "judge_a"}
+    with (desk.folder / "ann.csv").open(encoding="utf-8-sig", newline="") as file:
+        lines = list(csv.reader(file))
+    for line in lines[1:]:
+        link = key[line[0]]
+        score = panel[link["talk"], link["item"], link["round"]]
+        line[4] = f"{score:.0f}" if link["item"] == "EI1" and score else "3"
+    with (desk.folder / "ann.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(lines)
+    told = desk.psyllm("eval", "judge-check", "e", "ann.csv")
+    assert told.returncode == 0, told.stderr
+    assert "trust: no item" in told.stdout
+    return judge_check.kept(desk.folder / "e")
+
+
+def test_a_judge_is_measured_against_people_item_by_item(rated: list[Check]) -> None:
+    checks = {one.item: one for one in rated}
+    assert checks["EI1"].panel.value > 0.8 and checks["EI1"].n == 20
+    assert checks["EI3"].panel.value < 0.2, "a rater who writes 3 everywhere agrees with nobody"
+
+
+@pytest.fixture(scope="module")
+def reported(done: Done, rated: list[Check]) -> tuple[Path, str]:
+    """The folder of the report, and what the terminal said, after a person has rated."""
     told = done.desk.psyllm("eval", "report", "e", "--html")
     assert told.returncode == 0, told.stderr
-    page = (done.desk.folder / "e" / "report" / "index.html").read_text(encoding="utf-8")
-    for text in (told.stdout.replace("\n", " "), page):
+    return done.desk.folder / "e" / "report", told.stdout.replace("\n", " ")
+
+
+def test_the_report_finds_out_the_judges_that_are_not_fair(reported: tuple[Path, str]) -> None:
+    folder, told = reported
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    for text in (told, page):
         assert "judge_first is swayed by order" in text
         assert "judge_long likes length" in text
         assert "judge_a is swayed" not in text and "judge_b is swayed" not in text
     assert "says nothing about counselling" in page
 
 
-def test_the_page_needs_nothing_else_and_the_tables_are_latex(done: Done) -> None:
-    done.desk.psyllm("eval", "report", "e", "--html")
-    folder = done.desk.folder / "e" / "report"
+def test_the_page_needs_nothing_else_and_the_tables_are_latex(reported: tuple[Path, str]) -> None:
+    folder, _ = reported
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "<svg" in page and "src=" not in page and "@import" not in page and "<script" not in page
+    assert "too few ratings (20 of 30)" in page and "No people have rated" not in page
     assert page.index("rehearsal:two_phase") < page.index("rehearsal:plain"), "the better one is on top"
     tex = (folder / "leaderboard.tex").read_text(encoding="utf-8")
     assert r"rehearsal:two\_phase" in tex and r"\toprule" in tex
     assert (folder / "dimensions.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_words_of_a_client_are_no_markup_in_the_report(desk: Desk) -> None:
-    evil = "<script>alert(1)</script> & I can't sleep because of <b>him</b>"
-    desk.write(
-        "given.jsonl",
-        json.dumps({"id": "a", "messages": [{"role": "user", "content": evil}, {"role": "assistant", "content": evil}]})
-        + "\n",
-    )
-    ended = desk.psyllm("eval", "run", "--dialogues", "given.jsonl", "--out", "e")
-    assert ended.returncode == 0, ended.stderr
-    assert desk.psyllm("eval", "report", "e", "--html").returncode == 0
-    page = (desk.folder / "e" / "report" / "index.html").read_text(encoding="utf-8")
+def test_words_of_a_client_are_no_markup_in_the_report(reported: tuple[Path, str]) -> None:
+    folder, _ = reported
+    evaluation = store.read(folder.parent)
+    evil = "<script>alert(1)</script> $x_1$ <b>him</b>"
+    named = [rating.model_copy(update={"quote": evil, "score": 1.0, "told": "scored"}) for rating in evaluation.ratings]
+    seats = tuple(seat.model_copy(update={"model": evil}) for seat in evaluation.header.seats)
+    spoilt = replace(evaluation, ratings=tuple(named), header=evaluation.header.model_copy(update={"seats": seats}))
+    found = summary.summarise(spoilt, summary.rubrics_of(spoilt)[:1], Knowledge.load(), Library())
+    page = report.html(found, [], {})
     assert "alert(1)" in page and "<script" not in page and "<b>him" not in page
 
 
@@ -183,21 +218,8 @@ def test_answers_to_fixed_histories_are_compared_with_dialogues_that_exist(desk:
     ]
     desk.write("first.jsonl", "\n".join(map(json.dumps, rows)))
     desk.write("paper.jsonl", "\n".join(map(json.dumps, given)))
-    ended = desk.psyllm(
-        *[
-            "eval",
-            "run",
-            "--counsellor",
-            "rehearsal",
-            "--static",
-            "first.jsonl",
-            "--dialogues",
-            "paper.jsonl",
-            "--no-safety",
-            "--out",
-            "e",
-        ]
-    )
+    flags = ("--counsellor", "rehearsal", "--static", "first.jsonl", "--dialogues", "paper.jsonl", "--no-safety")
+    ended = desk.psyllm("eval", "run", *flags, "--out", "e")
     assert ended.returncode == 0, ended.stderr
     evaluation = store.read(desk.folder / "e")
     assert {talk.counsellor for talk in evaluation.talks} == {"rehearsal:plain", "paper"}

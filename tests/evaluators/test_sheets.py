@@ -86,9 +86,8 @@ def test_a_sheet_is_never_written_over(tmp_path: Path) -> None:
 
 def test_words_that_a_spreadsheet_would_run_are_text(tmp_path: Path) -> None:
     evil = talk_of(("=HYPERLINK(1)", "=1+1 is what I say to that"))
-    book = sheets.write(tmp_path / "s.xlsx", sheets.rows([evil], [RUBRIC], None, 1, seed=0)) and openpyxl.load_workbook(
-        tmp_path / "s.xlsx"
-    )
+    sheets.write(tmp_path / "s.xlsx", sheets.rows([evil], [RUBRIC], None, 1, seed=0))
+    book = openpyxl.load_workbook(tmp_path / "s.xlsx")
     values = [cell for line in book["ratings"].iter_rows(min_row=2) for cell in line]
     assert all(cell.data_type != "f" for cell in values)
 

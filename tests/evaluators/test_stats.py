@@ -34,25 +34,25 @@ def test_intervals_of_a_mean_hold_the_truth_as_often_as_they_say() -> None:
 
 def test_paired_differences_recover_a_known_lead() -> None:
     held = 0
-    for seed in range(30):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         frame = ratings(rng, {"a": 3.0, "b": 3.4}, FAIR, clients=20)
         scores = frames.wide(frames.by_rubric(frames.by_item(frame)))
         (found,) = estimates.differences(scores[["b", "a"]], seed)
         held += found.estimate.low <= 0.4 <= found.estimate.high
         assert found.estimate.n == 20
-    assert held / 30 >= 0.85, "rounding to whole points costs a little"
+    assert held / 20 >= 0.85, "rounding to whole points costs a little"
 
 
 def test_equal_counsellors_are_rarely_called_different() -> None:
     wrong = 0
-    for seed in range(25):
+    for seed in range(16):
         rng = np.random.default_rng(1000 + seed)
         frame = ratings(rng, dict.fromkeys("abcd", 3.0), [Sim("j")], clients=15, items=2)
         found = estimates.differences(frames.wide(frames.by_rubric(frames.by_item(frame))), seed)
         assert len(found) == 6
         wrong += any(difference.p_holm < 0.05 for difference in found)
-    assert wrong <= 4, "one in twenty is allowed to any of the six pairs together"
+    assert wrong <= 3, "one in twenty is allowed to any of the six pairs together"
 
 
 def test_few_clients_give_a_mean_and_no_interval() -> None:
