@@ -17,7 +17,7 @@ from app.cli_corpus import corpus, export
 from app.cli_eval import evaluation
 from app.cli_prompt import prompt
 from app.cli_trace import trace
-from app.options import PromptFolder, RunFolder, SettingsFile, example
+from app.options import LogJson, PromptFolder, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
 
@@ -68,6 +68,7 @@ def grow(
         float, typer.Option(metavar="MS", min=0, help="Make the rehearsal backend this slow.")
     ] = 0,
     settings: SettingsFile = None,
+    log_json: LogJson = False,
 ) -> None:
     """Grow dialogues from posts. Ctrl-C stops cleanly; the same command goes on where it stopped."""
     from app.grow import GrowOptions, grow_command
@@ -86,6 +87,7 @@ def grow(
             skip_invalid=skip_invalid,
             rehearsal_latency_ms=rehearsal_latency,
             settings=settings,
+            log_json=log_json,
         )
     )
 

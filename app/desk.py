@@ -6,11 +6,6 @@ The form is a file beside the call until it is answered, so that half an answer 
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import shutil
-import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -24,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.answer_form import Json, blank_form, filled
+from app.editor import edit
 from app.plain import plain
 from app.screen import console, out
 from psyllm.desk import ANSWERS, ERROR, FOLDER, REASONING, DeskCall, read_call, waiting_calls, waits, write
@@ -109,7 +105,7 @@ def _answer(call: DeskCall, waiting: int) -> bool:
         write(draft, form.encode())
     while True:
         before = draft.read_bytes()
-        _edit(draft)
+        edit(draft)
         if draft.read_bytes() == before:
             if before == form.encode():
                 draft.unlink()
@@ -156,30 +152,6 @@ def _checked(draft: Path, call: DeskCall) -> tuple[Json, list[str]]:
         return {}, [f"{error} -> {error.hint}"]
     except UnicodeDecodeError:
         return {}, ["is not UTF-8 -> save it as UTF-8"]
-
-
-def _edit(file: Path) -> None:
-    """Open the person's editor and wait. Ctrl-C meanwhile is the editor's, not ours."""
-    wanted = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    command = shlex.split(wanted) if wanted else [_found_editor()]
-    before = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        code = subprocess.call([*command, str(file)])
-    except OSError as error:
-        raise UsageError(
-            f"cannot start the editor {wanted!r}: {error.strerror}", hint="export EDITOR=nano, or another"
-        ) from error
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if code:
-        raise UsageError(f"the editor {command[0]!r} ended with {code}; nothing was taken", hint="try again")
-
-
-def _found_editor() -> str:
-    for name in ("sensible-editor", "nano", "vi"):
-        if path := shutil.which(name):
-            return path
-    raise UsageError("no editor was found", hint="export EDITOR=nano, or another")
 
 
 def _shown(call: DeskCall, waiting: int) -> RenderableType:

@@ -31,7 +31,7 @@ def report_command(folder: Path, *, html: bool) -> None:
     from evaluators import report, store, summary, tables
 
     evaluation = store.read(folder)
-    found = summary.summarise(evaluation, summary.rubrics_of(evaluation), Knowledge.load(), Library())
+    found = summary.summarise(evaluation, store.rubrics_of(evaluation), Knowledge.load(), Library())
     judges = tables.judges(found).of("judge", "rank correlation with the rest", "first place won", "mark")
     for table in (tables.leaderboard(found).turned(), tables.safety(found), judges):
         if table.rows and len(table.head) > 1:

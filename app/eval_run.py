@@ -200,7 +200,7 @@ async def _run(
                 unsuitable=results.unsuitable,
                 rehearsal=any(settings.models[name].kind == "rehearsal" for name in names),
             )
-            store.write(options.out, head, results)
+            store.write(options.out, head, rubrics, results)
             _farewell(table.caller, results, head.rehearsal)
 
 

@@ -16,10 +16,9 @@ def sheet_command(folder: Path, file: Path, *, items: tuple[str, ...], clients: 
     needs_extra()
     from evaluators import sheets, store
     from evaluators.rubric import Rubric
-    from evaluators.summary import rubrics_of
 
     evaluation = store.read(folder)
-    rubrics = rubrics_of(evaluation)
+    rubrics = store.rubrics_of(evaluation)
     known = {item.id for rubric in rubrics for item in rubric.matter.items}
     if unknown := set(items) - known:
         raise UsageError(f"no item {', '.join(sorted(unknown))}", hint=f"items here: {', '.join(sorted(known))}")
@@ -46,11 +45,10 @@ def judge_check_command(folder: Path, files: tuple[Path, ...], key: Path | None)
     """Print how the panel stands to people, item by item, and which items to trust."""
     needs_extra()
     from evaluators import judge_check, sheets, store
-    from evaluators.summary import rubrics_of
     from evaluators.tables import interval, number, percent
 
     evaluation = store.read(folder)
-    rubrics = rubrics_of(evaluation)
+    rubrics = store.rubrics_of(evaluation)
     people = [rating for file in files for rating in sheets.read(file, key)]
     mine = {(r.talk, r.item, r.round) for r in people}
     panel = [r for r in evaluation.ratings if (r.talk, r.item, r.round) in mine]

@@ -57,6 +57,7 @@ class GrowOptions:
     settings: Path | None = None
     answers_from: Path | None = None
     """A run whose paid calls are taken over where they are the same."""
+    log_json: bool = False
 
 
 def grow_command(options: GrowOptions) -> None:
@@ -67,7 +68,8 @@ def grow_command(options: GrowOptions) -> None:
 
 def grow(options: GrowOptions) -> int:
     """As the command, but returns its exit code: 0, 1 if dialogues failed, STOPPED after Ctrl-C."""
-    configure()
+    configure(as_json=options.log_json)
+    console.quiet = options.log_json
     sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn beside a busy event loop
     settings = load_settings(options.settings)
     rules = _rules(settings, options)
@@ -148,6 +150,7 @@ async def _grow(
     with ExitStack() as stack:
         stack.callback(journal.close)
         _remember(journal, library, posts)
+        journal.note("profile", options.profile or settings.profile)
         async with seated(
             settings,
             options.profile,
@@ -160,7 +163,7 @@ async def _grow(
             if any(endpoint.settings.kind == "desk" for endpoint in caller.endpoints.values()):
                 console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
             width = _open_dialogues(caller, options.concurrency)
-            with growing(cast.rehearsal) as show:
+            with growing(cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
                 grower = Grower(
                     cast, caller, journal, posts, open_dialogues=width, on_dialogue=lambda _: show.refresh()
                 )

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from prompts.library import FOLDERS, Library
 from psyllm.records import Dialogue, Status
 from psyllm.runs import Run
 from psyllm.settings import Settings
-from psyllm.spent import NOTHING, Spent, call_keys, spent
+from psyllm.spent import NOTHING, Spent, payments, spent
 
 RESAMPLES = 10_000
 FEWEST = 5
@@ -63,14 +63,15 @@ def grow_arms(folders: tuple[Path, Path], versions: tuple[Version, Version], rep
         for folder, version in zip(folders, versions, strict=True):
             console.print(f"arm {folder.name}, {version}, repeat {repeat}", style="bold")
             run = folder / str(repeat)
-            arm = {
-                "run": run,
-                "prompts": folder / "prompts",
-                "seed": seed + repeat - 1,
-                "modalities": (version.id,) if version.kind == "modality" else options.modalities,
-                "answers_from": before,
-            }
-            code = grow(GrowOptions(**{**vars(options), **arm}))
+            arm = replace(
+                options,
+                run=run,
+                prompts=folder / "prompts",
+                seed=seed + repeat - 1,
+                modalities=(version.id,) if version.kind == "modality" else options.modalities,
+                answers_from=before,
+            )
+            code = grow(arm)
             if code == STOPPED:
                 return code
             worst, before = max(worst, code), run
@@ -136,9 +137,13 @@ def outcome(a: Path, b: Path, repeats: int, posts: Sequence[str]) -> Outcome:
             else:
                 own, its = left[post], right[post]
                 pairs.append(Pair(repeat, own, its, paid_a.get(own.id, NOTHING), paid_b.get(its.id, NOTHING)))
-        keys_a = call_keys(one, [left[post].id for post in posts if post in left])
-        keys_b = call_keys(other, [right[post].id for post in posts if post in right])
-        calls_a, calls_b, shared = calls_a + len(keys_a), calls_b + len(keys_b), shared + len(keys_a & keys_b)
+        paid_by_a = payments(one, [left[post].id for post in posts if post in left])
+        paid_by_b = payments(other, [right[post].id for post in posts if post in right])
+        calls_a, calls_b, shared = (
+            calls_a + len(paid_by_a),
+            calls_b + len(paid_by_b),
+            shared + len(paid_by_a & paid_by_b),
+        )
     return Outcome(tuple(pairs), out_on_both, failed, Calls(calls_a, calls_b, shared))
 
 

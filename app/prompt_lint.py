@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from rich.text import Text
@@ -24,19 +25,24 @@ def lint_command(prompts: Path | None, settings_file: Path | None, *, watch: boo
     clinical = clinical_names(Knowledge.load())
     count = _report(overlay, clinical)
     if watch:
-        _watch(overlay, clinical)
+        with suppress(KeyboardInterrupt):
+            _watch(overlay, clinical)
     elif count:
-        raise PsyllmError(f"{count} mistake{'s' * (count > 1)}", hint="prompts/README.md says what a prompt file holds")
+        raise PsyllmError(_counted(count), hint="prompts/README.md says what a prompt file holds")
 
 
 def _watch(overlay: Path | None, clinical: Clinical) -> None:
     from watchfiles import watch
 
     folders = [folder for folder in (overlay, SHIPPED) if folder]
-    console.print(f"watching {', '.join(map(str, folders))}; Ctrl-C ends", style="dim", soft_wrap=True)
-    for _ in watch(*folders, debounce=100, step=20, raise_interrupt=False):
-        out.print(Text(f"\n{time.strftime('%H:%M:%S')}", style="dim"))
-        _report(overlay, clinical)
+    told = False
+    for changes in watch(*folders, rust_timeout=500, yield_on_timeout=True):
+        if not told:
+            console.print(f"watching {', '.join(map(str, folders))}; Ctrl-C ends", style="dim", soft_wrap=True)
+            told = True
+        if changes:
+            out.print(Text(f"\n{time.strftime('%H:%M:%S')}", style="dim"))
+            _report(overlay, clinical)
 
 
 def _report(overlay: Path | None, clinical: Clinical) -> int:
@@ -48,9 +54,14 @@ def _report(overlay: Path | None, clinical: Clinical) -> int:
         out.print(place.append(Text(mistake.text, style="red")), soft_wrap=True)
     for note in _notes(library):
         out.print(Text(note, style="yellow"), soft_wrap=True)
-    told = f"{len(library.roles)} roles, {len(library.modalities)} modalities"
-    out.print(f"prompts: {told}: {f'{len(mistakes)} mistakes' if mistakes else 'no mistake'}")
+    files = f"{len(library.roles)} roles, {len(library.modalities)} modalities"
+    out.print(f"prompts: {files}: {_counted(len(mistakes))}")
+    out.file.flush()
     return len(mistakes)
+
+
+def _counted(count: int) -> str:
+    return f"{count} mistake{'s' * (count > 1)}" if count else "no mistake"
 
 
 def clinical_names(knowledge: Knowledge) -> Clinical:

@@ -108,10 +108,10 @@ class GrowView:
 
 
 @contextmanager
-def growing(rehearsal: bool) -> Iterator[GrowView]:
+def growing(rehearsal: bool, *, live: bool) -> Iterator[GrowView]:
     """The live view while a run grows; one line at most where stderr is no terminal."""
     view = GrowView(rehearsal)
-    if not console.is_terminal:
+    if not live:
         if rehearsal:
             console.print(REHEARSAL)
         yield view

@@ -76,10 +76,9 @@ def kept(folder: Path) -> list[Check]:
     """The checks that lie beside the evaluation; none if nobody has rated it."""
     path = folder / FILE
     rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    estimates = ("people", "panel", "bias")
-    return [
-        Check(**{key: Estimate(**value) if key in estimates else value for key, value in row.items()}) for row in rows
-    ]
+    for row in rows:
+        row.update({key: Estimate(**row[key]) for key in ("people", "panel", "bias")})
+    return [Check(**row) for row in rows]
 
 
 def _table(ratings: Sequence[Rating]) -> pd.DataFrame:

@@ -6,7 +6,8 @@ They are written whole, at the end; the journal alone decides what is paid again
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +16,11 @@ from pydantic import ValidationError
 
 from evaluators.bench import Results, Spec
 from evaluators.records import Client, Outcome, Preference, Rating, Talk
+from evaluators.rubric import Rubric, load
 from psyllm.errors import Failure, UsageError
 from psyllm.records import PromptRef, Record
 
+RUBRICS = "rubrics"
 Kept = TypeVar("Kept", bound=Record)
 
 
@@ -73,8 +76,11 @@ def header(spec: Spec, **more: Any) -> Header:
     return Header.model_validate(own | more)
 
 
-def write(folder: Path, head: Header, results: Results) -> None:
-    """Write every file under a temporary name, then rename them, eval.json last. Raises Failure('store')."""
+def write(folder: Path, head: Header, rubrics: Sequence[Rubric], results: Results) -> None:
+    """Write every file under a temporary name, then rename them, eval.json last. Raises Failure('store').
+
+    The rubrics' files are kept too, so that a report can be made when they have moved on.
+    """
     files: dict[str, Iterable[Record]] = {
         "clients.jsonl": results.clients,
         "talks.jsonl": results.talks,
@@ -85,6 +91,9 @@ def write(folder: Path, head: Header, results: Results) -> None:
     texts = {name: "".join(record.model_dump_json() + "\n" for record in records) for name, records in files.items()}
     texts["eval.json"] = json.dumps(head.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
     try:
+        (folder / RUBRICS).mkdir(exist_ok=True)
+        for rubric in rubrics:
+            shutil.copyfile(rubric.path, folder / RUBRICS / f"{rubric.id}.md")
         for name, text in texts.items():
             (folder / f".{name}.partial").write_text(text, encoding="utf-8")
         for name in texts:
@@ -111,6 +120,11 @@ def read(folder: Path) -> Evaluation:
         _rows(folder / "preferences.jsonl", Preference),
         _rows(folder / "outcomes.jsonl", Outcome),
     )
+
+
+def rubrics_of(evaluation: Evaluation) -> tuple[Rubric, ...]:
+    """The rubrics that it was judged by, as they were then."""
+    return tuple(load(str(evaluation.folder / RUBRICS / f"{ref.id}.md")) for ref in evaluation.header.rubrics)
 
 
 def _rows(path: Path, kind: type[Kept]) -> tuple[Kept, ...]:

@@ -12,7 +12,7 @@ from clinical import Knowledge
 from evaluators import signals
 from evaluators.judge_check import Check, kept
 from evaluators.records import Outcome, Talk
-from evaluators.rubric import Rubric, load
+from evaluators.rubric import Rubric
 from evaluators.stats import agreement, bias, estimates, frames, pairwise
 from evaluators.stats.estimates import Estimate
 from evaluators.store import Evaluation
@@ -142,11 +142,6 @@ def summarise(evaluation: Evaluation, rubrics: Sequence[Rubric], knowledge: Know
         dimension=dimension,
         checks={f"{one.rubric}/{one.item}".rstrip("/"): one for one in kept(evaluation.folder)},
     )
-
-
-def rubrics_of(evaluation: Evaluation) -> tuple[Rubric, ...]:
-    """The rubrics that it was judged by, as they are shipped now. Raises UsageError for one that is gone."""
-    return tuple(load(ref.id) for ref in evaluation.header.rubrics)
 
 
 def _score(dimension: pd.DataFrame, passes: dict[tuple[str, str], bool], name: str, rubric: str, seed: int) -> Score:

@@ -43,6 +43,10 @@ STEP_LIMIT = 400
 class DialogueState(TypedDict, total=False):
     post: Post
     repeat: int
+    id: str
+    """Given to a fork only; otherwise it follows from seed, post and repeat."""
+    forked_from: str
+    """The parent's id; only in a fork."""
     plan: CasePlan
     turns: tuple[Turn, ...]
     """Finished turns, and at the end the one under way."""
@@ -63,6 +67,11 @@ def dialogue_id(seed: int, post_id: str, repeat: int) -> str:
     return hashlib.sha256(f"{seed}/{post_id}/{repeat}".encode()).hexdigest()[:16]
 
 
+def id_of(cast: Cast, state: DialogueState) -> str:
+    """The id of the dialogue in this state."""
+    return state.get("id") or dialogue_id(cast.rules.seed, state["post"].id, state.get("repeat", 0))
+
+
 def round_under_way(state: DialogueState) -> int:
     """1-based; 0 while the case is being planned."""
     turns = state.get("turns", ())
@@ -79,7 +88,7 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
         used.append(cast.library.modality(plan.modality.chosen).ref)
     over = plan is not None and (state.get("client_ends", False) or len(turns) == len(plan.rounds))
     whole = over and bool(turns) and _closed(turns[-1])
-    own_id = dialogue_id(cast.rules.seed, post.id, state.get("repeat", 0))
+    own_id = id_of(cast, state)
     return Dialogue(
         id=own_id,
         post_id=post.id,
@@ -89,6 +98,7 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
         plan=plan,
         turns=turns,
         ended_by=("patient" if state.get("client_ends") else "plan") if whole else "none",
+        forked_from=state.get("forked_from"),
         provenance=Provenance(
             models=cast.models,
             prompts=tuple(used),
@@ -114,7 +124,8 @@ class Nodes:
         if not choice.candidates:
             why = Reason(code="no_modality_fits", role="run", detail=choice.refusal)
             return _end(known, Status.SCREENED_OUT, (why,))
-        answer = await planner.plan(self.cast, self._step(known, "plan", 0), post, choice.candidates)
+        step = self._step({**state, **known}, "plan", 0)
+        answer = await planner.plan(self.cast, step, post, choice.candidates)
         if not answer.suitable:
             why = Reason(code="post_unsuitable", role="planner", detail=answer.unsuitable_because)
             return _end(known, Status.SCREENED_OUT, (why,))
@@ -194,7 +205,7 @@ class Nodes:
     def _step(self, state: DialogueState, node: str, attempt: int, number: int = 0) -> Step:
         post, repeat = state["post"], state["repeat"]
         return Step(
-            dialogue_id=dialogue_id(self.cast.rules.seed, post.id, repeat),
+            dialogue_id=id_of(self.cast, state),
             post_id=post.id,
             repeat=repeat,
             round=number,

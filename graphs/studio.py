@@ -66,7 +66,7 @@ class WriteOnlyJournal(Journal):
         """Never: see above."""
         return
 
-    def record(self, call: Call, position: int) -> None:
+    def record(self, call: Call, position: int | None) -> None:
         """Every call is a new one, also of the same node on the same words."""
         super().record(replace(call, key=secrets.token_bytes(32)), position)
 

@@ -220,10 +220,11 @@ def front_matter(
         found = error.errors()
         inner = {e["loc"][:-1] for e in found}
         told = [e for e in found if not (e["type"] == "too_short" and e["loc"] in inner)]
-        return None, mistakes + [Mistake(path, _line(node, e), _told(e, shape)) for e in told]
+        return None, mistakes + [Mistake(path, _line(node, e["loc"]), _told(e, shape)) for e in told]
     if matter.id != path.stem:
-        line = _line(node, {"loc": ("id",), "type": "", "msg": "", "input": ""})
-        mistakes.append(Mistake(path, line, f"{matter.id}: is not the file's name; write id: {path.stem}"))
+        mistakes.append(
+            Mistake(path, _line(node, ("id",)), f"{matter.id}: is not the file's name; write id: {path.stem}")
+        )
     mistakes += [Mistake(path, _line_of_value(node, value), text) for value, text in _contradictions(matter)]
     return matter, mistakes
 
@@ -285,10 +286,10 @@ def _repeated_keys(node: Any) -> Iterator[tuple[str, int]]:
             yield from _repeated_keys(item)
 
 
-def _line(node: Any, error: ErrorDetails) -> int:
-    """The file's line of the place that a validation error names."""
+def _line(node: Any, place: Iterable[str | int]) -> int:
+    """The file's line of a place in the front matter, or of what is there of the way to it."""
     mark = node.start_mark if node is not None else None
-    for step in error["loc"]:
+    for step in place:
         if isinstance(node, yaml.MappingNode):
             key, node = next(((k, v) for k, v in node.value if k.value == str(step)), (None, None))
             mark = key.start_mark if key is not None else mark
@@ -347,6 +348,7 @@ def _sections(
     """Name -> text, name -> first line, and what is wrong; `first` is the file's line on which the body starts."""
     headings = list(_HEADING.finditer(body))
     mistakes: list[Mistake] = []
+    guessed: set[str] = set()
     sections: dict[str, str] = {}
     lines: dict[str, int] = {}
     if stray := body[: headings[0].start() if headings else len(body)].strip():
@@ -358,15 +360,15 @@ def _sections(
         if name in sections:
             mistakes.append(Mistake(path, line, f"{heading[1]}: this section stands twice"))
         elif name not in wanted:
-            mistakes.append(Mistake(path, line, f"{heading[1]}: unknown section{did_you_mean(name, wanted)}"))
+            guessed.add(near := did_you_mean(name, wanted))
+            mistakes.append(Mistake(path, line, f"{heading[1]}: unknown section{near}"))
         elif not text.strip():
             mistakes.append(Mistake(path, line, f"{heading[1]}: this section is empty"))
         sections[name] = text.strip()
         lines[name] = line + text[: len(text) - len(text.lstrip())].count("\n")
     end = first + body.rstrip().count("\n")
-    mistakes += [
-        Mistake(path, end, f"{name.capitalize()}: this section is missing") for name in wanted if name not in sections
-    ]
+    missing = [name for name in wanted if name not in sections and f"; did you mean {name}?" not in guessed]
+    mistakes += [Mistake(path, end, f"{name.capitalize()}: this section is missing") for name in missing]
     for name, variables in wanted.items():
         mistakes += _template_mistakes(path, lines.get(name, 1), sections.get(name, ""), variables)
     return sections, lines, mistakes

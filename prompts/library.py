@@ -58,17 +58,21 @@ class Library:
         self.overlay = overlay
         self.roles: Shelf[PromptFile] = Shelf("role")
         self.modalities: Shelf[Modality] = Shelf("modality")
-        self.mistakes: list[Mistake] = []
-        """Of all files, by file and line."""
+        self._strays: list[Mistake] = []
         for folder in filter(None, (SHIPPED, overlay)):
             self._read(folder, clinical)
         self._share_markers()
-        self.mistakes.sort()
+
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """Of all files, by file and line."""
+        broken = (*self.roles.broken.values(), *self.modalities.broken.values())
+        return sorted((*self._strays, *(mistake for found in broken for mistake in found)))
 
     def check(self) -> None:
         """Raises UsageError with every mistake, if there is any."""
-        if self.mistakes:
-            raise UsageError("\n".join(map(str, self.mistakes)), hint=README)
+        if mistakes := self.mistakes:
+            raise UsageError("\n".join(map(str, mistakes)), hint=README)
 
     def modality(self, name: str) -> Modality:
         """Raises UsageError naming the known ids, or what is wrong with the file."""
@@ -97,17 +101,16 @@ class Library:
                     shelf[path.stem] = file
                 else:
                     shelf.broken[path.stem] = mistakes
-                    self.mistakes += mistakes
         for path in sorted(folder.iterdir()):
             if path.suffix == ".md" and path.name != "README.md":
                 text = f"{path.name}: nobody reads it here; move it into roles/ or modalities/"
-                self.mistakes.append(Mistake(path, 1, text))
+                self._strays.append(Mistake(path, 1, text))
             elif (
                 path.is_dir()
                 and path.name not in FOLDERS.values()
                 and (near := did_you_mean(path.name, FOLDERS.values()))
             ):
-                self.mistakes.append(Mistake(path, 1, f"{path.name}: nobody reads this folder{near}"))
+                self._strays.append(Mistake(path, 1, f"{path.name}: nobody reads this folder{near}"))
 
     def _share_markers(self) -> None:
         """Every modality's markers begin with the critic's; an id means one thing in all schools."""
@@ -120,10 +123,8 @@ class Library:
             matter = modality.matter
             own = [marker.id for marker in (*matter.fidelity, *matter.anti)]
             if taken := [marker for marker in own if marker in owners]:
-                found = [_taken(modality, marker, owners[marker]) for marker in taken]
-                self.modalities.forget(name)
-                self.modalities.broken[name] = found
-                self.mistakes += found
+                del self.modalities[name]
+                self.modalities.broken[name] = [_taken(modality, marker, owners[marker]) for marker in taken]
                 continue
             owners |= dict.fromkeys(own, name)
             shared = {"fidelity": (*common.fidelity, *matter.fidelity), "anti": (*common.anti, *matter.anti)}

@@ -13,12 +13,10 @@ import traceback
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta, nodes
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 FILTERS = frozenset({"capitalize", "default", "first", "join", "last", "length", "lower", "trim", "upper"})
-MOST_NESTED = 2
-"""Loops inside each other, at most."""
 _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 _JINJA.globals.clear()
 _ALLOWED = (
@@ -59,14 +57,15 @@ def faults(text: str, known: Mapping[str, object]) -> Iterator[TemplateFault]:
     except TemplateSyntaxError as error:
         yield TemplateFault(error.lineno, "", error.message or "is no template")
         return
-    yield from _forbidden(tree, 0)
-    unknown = meta.find_undeclared_variables(tree) - known.keys()
-    for name in tree.find_all(nodes.Name):
-        if name.name in unknown and name.ctx == "load":
+    yield from _forbidden(tree, looped=False)
+    names = list(tree.find_all(nodes.Name))
+    bound = known.keys() | {name.name for name in names if name.ctx == "store"}
+    for name in names:
+        if name.name not in bound:
             yield TemplateFault(name.lineno, name.name, "unknown variable")
 
 
-def _forbidden(node: nodes.Node, loops: int) -> Iterator[TemplateFault]:
+def _forbidden(node: nodes.Node, *, looped: bool) -> Iterator[TemplateFault]:
     if not isinstance(node, _ALLOWED):
         name = type(node).__name__.lower()
         yield TemplateFault(node.lineno, name, "is not allowed; a template may place, choose and repeat variables")
@@ -77,9 +76,8 @@ def _forbidden(node: nodes.Node, loops: int) -> Iterator[TemplateFault]:
         yield TemplateFault(node.lineno, "[...]", "takes a number only")
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
         yield TemplateFault(node.lineno, node.name, f"is no filter here; there are {', '.join(sorted(FILTERS))}")
-    loops += isinstance(node, nodes.For)
-    if loops > MOST_NESTED or (isinstance(node, nodes.For) and node.recursive):
-        yield TemplateFault(node.lineno, "for", f"at most {MOST_NESTED} loops inside each other, none recursive")
+    if isinstance(node, nodes.For) and (looped or node.recursive):
+        yield TemplateFault(node.lineno, "for", "a loop inside a loop is not allowed")
         return
     for child in node.iter_child_nodes():
-        yield from _forbidden(child, loops)
+        yield from _forbidden(child, looped=looped or isinstance(node, nodes.For))

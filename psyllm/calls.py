@@ -89,6 +89,10 @@ class Caller:
     def native(self, role: Role) -> bool:
         return self.endpoints[role].settings.trace == "native"
 
+    def go_on(self, dialogue_id: str, position: int) -> None:
+        """A fork's next call is its step `position`; those before are its parent's."""
+        self._positions[dialogue_id] = position
+
     def forget(self, dialogue_id: str) -> None:
         """A dialogue is over; its next step would be its first again."""
         self._positions.pop(dialogue_id, None)
@@ -105,12 +109,33 @@ class Caller:
         messages = with_instruction(prompt.messages, form.instruction)
         for correction in range(MAX_CORRECTIONS + 1):
             _check_budget(endpoint.settings, step, prompt.role, messages)
-            reply, value = await self._call(endpoint, step, prompt, messages, form, correction)
+            position = self._positions[step.dialogue_id]
+            self._positions[step.dialogue_id] += 1
+            reply, value = await self._call(endpoint, step, prompt, messages, form, correction, position)
             if not isinstance(value, Misfit):
                 return value, reply.reasoning
             complaint = f"{value} Answer again with the whole JSON object."
             messages = (*messages, Message("assistant", (reply.reply,)), Message("user", (complaint,)))
         raise Failure("schema", f"{prompt.role} at {step.path}: {value}")
+
+    async def once(
+        self,
+        step: Step,
+        prompt: Prompt,
+        schema: type[Answered],
+        correction: int = 0,
+        verbatim: tuple[Message, ...] | None = None,
+    ) -> Answered | Misfit:
+        """One call and no more, written down as part of no dialogue: a replay.
+
+        `verbatim` messages are sent as they stand, instead of the prompt's. Raises Failure('budget' or 'endpoint').
+        """
+        endpoint = self.endpoints[prompt.role]
+        form = form_of(schema, endpoint.settings.structured)
+        messages = verbatim or with_instruction(prompt.messages, form.instruction)
+        _check_budget(endpoint.settings, step, prompt.role, messages)
+        _, value = await self._call(endpoint, step, prompt, messages, form, correction, position=None)
+        return value
 
     async def _call(
         self,
@@ -120,14 +145,14 @@ class Caller:
         messages: tuple[Message, ...],
         form: Form[Answered],
         correction: int,
+        position: int | None,
     ) -> tuple[StoredReply, Answered | Misfit]:
         sampling = self._sampling(endpoint.settings, step, prompt.role, correction)
         key = _key(step, prompt.role, correction, endpoint.settings, sampling, form, messages, self.sample)
-        position = self._positions[step.dialogue_id]
-        self._positions[step.dialogue_id] += 1
         if (stored := self.journal.find(key)) is not None:
             self.meter.reused += 1
-            self.journal.link(step.dialogue_id, position, key)
+            if position is not None:
+                self.journal.link(step.dialogue_id, position, key)
             self._mark(step, stored)
             return stored, _read(form, stored)
         asked = Call(
@@ -180,6 +205,17 @@ class Caller:
             rehearsal=reply.rehearsal,
         )
         self.journal.record(answered, position)
+        log.info(
+            "call",
+            call=f"{step.path}/{correction}",
+            role=prompt.role,
+            model=endpoint.name,
+            prompt_tokens=usage.prompt,
+            completion_tokens=usage.completion,
+            cost_usd=cost,
+            seconds=round(seconds, 3),
+            fits=answered.parsed is not None,
+        )
         return reply, value
 
     async def _send(
@@ -203,6 +239,7 @@ class Caller:
                     except Transient as trouble:
                         troubles.append(str(trouble))
                         self.meter.retries += 1
+                        log.info("retry", call=f"{asked.step.path}/{asked.correction}", trouble=str(trouble))
                         raise
         except Transient as trouble:
             raise Failure(
@@ -232,6 +269,7 @@ class Caller:
         sampling = dict(settings.sampling)
         if settings.send_seed:
             where = f"{self.seed}/{step.post_id}/{step.repeat}/{step.path}/{role}/{correction}"
+            where += f"/{self.sample}" if self.sample else ""
             sampling["seed"] = int.from_bytes(hashlib.sha256(where.encode()).digest()[:4], "big") >> 1
         return sampling
 

@@ -157,8 +157,8 @@ class Journal:
 
     # -------------------------------------------------------- writing
 
-    def record(self, call: Call, position: int) -> None:
-        """Store a call and make it step `position` of its dialogue."""
+    def record(self, call: Call, position: int | None) -> None:
+        """Store a call and make it step `position` of its dialogue; None for a replay, which is part of none."""
         self._queue.put(lambda w: w.call(call, position))
 
     def link(self, dialogue_id: str, position: int, key: bytes) -> None:
@@ -179,6 +179,10 @@ class Journal:
         """Keep the prompt texts with the run, so that it can be read after the files moved on."""
         rows = tuple(files)
         self._queue.put(lambda w: w.prompts(rows))
+
+    def note(self, key: str, value: str) -> None:
+        """Keep a fact about the run that no dialogue's fate depends on, such as its profile's name."""
+        self._queue.put(lambda w: w.note(key, value))
 
     def flush(self) -> None:
         """Wait until everything handed over so far is committed. Raises the Failure that kept it from being so."""
@@ -268,7 +272,7 @@ class _Writer:
             self._ids[digest] = known
         return known
 
-    def call(self, call: Call, position: int) -> None:
+    def call(self, call: Call, position: int | None) -> None:
         usage, step = call.usage, call.step
         row = {
             "key": call.key,
@@ -301,7 +305,8 @@ class _Writer:
             "rehearsal": call.rehearsal,
         }
         self.insert(row)
-        self.link(step.dialogue_id, position, call.key)
+        if position is not None:
+            self.link(step.dialogue_id, position, call.key)
 
     def insert(self, row: Mapping[str, Any]) -> None:
         """A row of calls, by column; its texts are still texts."""
@@ -345,6 +350,9 @@ class _Writer:
             "INSERT INTO reasons VALUES (?, ?, ?, ?, ?, ?)",
             [(dialogue.id, i, r.code, r.role, r.round, r.detail) for i, r in enumerate(dialogue.reasons)],
         )
+
+    def note(self, key: str, value: str) -> None:
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def posts(self, rows: Iterable[tuple[int, Post]]) -> None:
         self.db.executemany(

@@ -13,10 +13,12 @@ from psyllm.records import PromptRef, Role
 CHARACTERS_PER_TOKEN = 3
 """How prompt tokens are estimated before a call: English takes four or more, so the estimate is on the safe side."""
 
+MessageRole = Literal["system", "user", "assistant"]
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    role: Literal["system", "user", "assistant"]
+    role: MessageRole
     parts: tuple[str, ...]
     """Joined by blank lines when sent. What never changes comes first: servers cache prefixes."""
 

@@ -143,6 +143,8 @@ class Fact(Record):
     sentence: int = Field(ge=1)
     disorders: tuple[str, ...] = ()
     """Disorders it was said about; empty means every disorder that asks for it."""
+    approx: bool = False
+    """Whether the sentence says about so much: it then reaches no threshold that it passes by less than a tenth."""
 
 
 class Dropped(Record):
@@ -181,6 +183,17 @@ class Cleared(Record):
     """What the risk's level was with it."""
 
 
+class Refused(Record):
+    """A sentence that the second reader wanted to take out of a risk, and code did not let it."""
+
+    sentence: int
+    """As named; it may not exist."""
+    kind: Literal["dark_joke", "unwanted_thought"]
+    quote: str
+    """As given; it may be nobody's words."""
+    why: str
+
+
 class Risk(Record):
     """The level of one risk domain, graded before and apart from diagnosis."""
 
@@ -190,9 +203,11 @@ class Risk(Record):
     sentences: tuple[int, ...] = ()
     """The client sentences that ground the level."""
     mode: Mode = "ordinary"
-    """What this level asks of the reply."""
+    """What this level asks of the reply; at least `explore` in a turn that cleared a graver one."""
     cleared: tuple[Cleared, ...] = ()
     """Sentences of this turn that count for this domain no longer, from here on."""
+    refused: tuple[Refused, ...] = ()
+    """What should have been cleared in this turn, and counts all the same."""
 
 
 class Reply(Record):

@@ -40,6 +40,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from psyllm.errors import UsageError
+from psyllm.logs import hide
 from psyllm.records import ROLES, Role, System
 
 DEFAULT_FILE = Path("psyllm.toml")
@@ -138,6 +139,7 @@ class ModelSettings(_Section):
                 f"model {name!r} needs an API key, but {self.api_key_env} is not set",
                 hint=f"export {self.api_key_env}=... or write it into .env",
             )
+        hide(value)
         return SecretStr(value)
 
 

@@ -36,11 +36,11 @@ def spent(folder: Path) -> dict[str, Spent]:
     return {row[0]: Spent(*row[1:]) for row in rows}
 
 
-def call_keys(folder: Path, dialogues: Iterable[str]) -> frozenset[bytes]:
-    """The keys of these dialogues' calls."""
+def payments(folder: Path, dialogues: Iterable[str]) -> frozenset[tuple[bytes, float]]:
+    """(key, unix time of its request) of these dialogues' calls: one taken over keeps the time at which it was paid."""
     wanted = frozenset(dialogues)
-    rows = _rows(folder, "SELECT s.dialogue_id, c.key FROM steps s JOIN calls c ON c.id = s.call_id")
-    return frozenset(key for dialogue, key in rows if dialogue in wanted)
+    rows = _rows(folder, "SELECT s.dialogue_id, c.key, c.started FROM steps s JOIN calls c ON c.id = s.call_id")
+    return frozenset((key, started) for dialogue, key, started in rows if dialogue in wanted)
 
 
 def _rows(folder: Path, query: str) -> Iterator[tuple[Any, ...]]:

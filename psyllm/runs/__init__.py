@@ -8,6 +8,6 @@ why.py      why a dialogue ended as it did, and what to do next
 compare.py  two dialogues step by step
 """
 
-from psyllm.runs.run import Coverage, Run, Spend, StoredCall
+from psyllm.runs.run import EDITED, Coverage, Run, Spend, StoredCall
 
-__all__ = ["Coverage", "Run", "Spend", "StoredCall"]
+__all__ = ["EDITED", "Coverage", "Run", "Spend", "StoredCall"]

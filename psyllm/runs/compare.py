@@ -98,7 +98,7 @@ def _facts(call: StoredCall | None) -> dict[str, str]:
         return {}
     facts = {
         "prompt": ", ".join(call.prompts),
-        "model": call.model if call.model_name != "edited" else "edited",
+        "model": call.model,
         "messages": "\n\n".join(f"{role}:\n{text}" for role, text in call.messages),
         "reasoning": call.reasoning,
         "error": call.error,

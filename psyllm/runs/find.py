@@ -6,6 +6,7 @@ search(index, '"leave it" egg*', role="patient")
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -106,10 +107,8 @@ def find(index: Index, wanted: Filter | None = None, *, limit: int = -1, offset:
     """Dialogues in the order of their posts, a fork after its parent."""
     where, values = _where(wanted or Filter())
     rows = index.db.execute(
-        "SELECT id, post_id, status, modality, severity, mode, rounds,"
-        " (SELECT group_concat(DISTINCT code) FROM reasons WHERE dialogue_id = id),"
-        " (SELECT group_concat(DISTINCT role) FROM reasons WHERE dialogue_id = id),"
-        " forked_from, rehearsal, ended, calls, prompt_tokens, completion_tokens, cost_usd, seconds, retried, misfits"
+        "SELECT id, post_id, status, modality, severity, mode, rounds, codes, blamed, forked_from, rehearsal, ended,"
+        " calls, prompt_tokens, completion_tokens, cost_usd, seconds, retried, misfits"
         f" FROM dialogues d WHERE {where} ORDER BY place, repeat, forked_from, ended, id LIMIT :limit OFFSET :offset",
         values | {"limit": limit, "offset": offset},
     )
@@ -125,23 +124,18 @@ def count(index: Index, wanted: Filter | None = None) -> int:
 def reason_counts(index: Index, wanted: Filter | None = None) -> tuple[ReasonCount, ...]:
     """Reasons by modality and prompt version, most dialogues first. Forks are experiments and not counted."""
     where, values = _where(wanted or Filter())
-    made = (
-        "WITH made AS (SELECT d.id, d.modality, u.role, group_concat(DISTINCT p.value) prompts FROM dialogues d"
-        " JOIN used u ON u.dialogue_id = d.id, json_each(u.prompts) p"
-        " WHERE d.forked_from IS NULL GROUP BY d.id, u.role)"
-    )
     rows = index.db.execute(
-        f"{made} SELECT r.code, r.role, d.modality, coalesce(m.prompts, ''), count(DISTINCT d.id)"
-        " FROM dialogues d JOIN reasons r ON r.dialogue_id = d.id"
-        " LEFT JOIN made m ON m.id = d.id AND m.role = r.role"
+        "SELECT r.code, r.role, d.modality, r.prompts, count(DISTINCT d.id) FROM dialogues d"
+        " JOIN reasons r ON r.dialogue_id = d.id"
         f" WHERE d.forked_from IS NULL AND {where} GROUP BY 1, 2, 3, 4",
         values,
     ).fetchall()
-    totals = {
-        tuple(row[:3]): row[3]
-        for row in index.db.execute(f"{made} SELECT role, modality, prompts, count(*) FROM made GROUP BY 1, 2, 3")
-    }
-    whole = dict(
+    made = index.db.execute(
+        "SELECT p.role, d.modality, p.prompts, count(*) FROM prompts p JOIN dialogues d ON d.id = p.dialogue_id"
+        " WHERE d.forked_from IS NULL GROUP BY 1, 2, 3"
+    )
+    totals = {tuple(row[:3]): int(row[3]) for row in made}
+    whole: dict[str, int] = dict(
         index.db.execute("SELECT modality, count(*) FROM dialogues WHERE forked_from IS NULL GROUP BY 1").fetchall()
     )
     counts = [
@@ -149,9 +143,9 @@ def reason_counts(index: Index, wanted: Filter | None = None) -> tuple[ReasonCou
             code,
             role,
             modality,
-            tuple(sorted(prompts.split(","))) if prompts else (),
+            tuple(json.loads(prompts)),
             dialogues,
-            int(totals.get((role, modality, prompts)) or whole[modality]),
+            totals.get((role, modality, prompts), whole[modality]),
         )
         for code, role, modality, prompts, dialogues in rows
     ]
@@ -214,8 +208,8 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
     add("ended >= :since", since=wanted.since)
     add("post_id = :post_id", post_id=wanted.post_id)
     add("forked_from = :forks_of", forks_of=wanted.forks_of)
-    add("id IN (SELECT dialogue_id FROM used WHERE model = :model)", model=wanted.model)
-    add("id IN (SELECT dialogue_id FROM used WHERE instr(prompts, :prompt))", prompt=_prompt_key(wanted.prompt))
+    add("id IN (SELECT dialogue_id FROM models WHERE model = :model)", model=wanted.model)
+    add("id IN (SELECT dialogue_id FROM prompts WHERE instr(prompts, :prompt))", prompt=_prompt_key(wanted.prompt))
     if wanted.reason or wanted.role:
         values |= {"code": wanted.reason, "blamed": wanted.role}
         parts.append(

@@ -125,13 +125,24 @@ class Index:
             (name,),
         ).fetchone()
         spent = (calls, sent, received, cost if priced == calls else None, seconds, retried, misfits)
-        values = (*own, *spent)
+        reasons = journal.execute(
+            "SELECT position, code, role FROM reasons WHERE dialogue_id = ? ORDER BY position", (name,)
+        ).fetchall()
+        codes, blamed = (",".join(dict.fromkeys(reason[n] for reason in reasons)) for n in (1, 2))
+        values = (*own, *spent, codes, blamed)
         self.db.execute(f"INSERT OR REPLACE INTO dialogues VALUES ({', '.join('?' * len(values))})", values)
-        for table in ("reasons", "used"):
+        prompts = {
+            role: json.dumps(sorted({prompt for use in uses if use[0] == role for prompt in json.loads(use[2])}))
+            for role in {use[0] for use in uses}
+        }
+        for table in ("reasons", "models", "prompts"):
             self.db.execute(f"DELETE FROM {table} WHERE dialogue_id = ?", (name,))
-        self.db.executemany("INSERT INTO used VALUES (?, ?, ?, ?)", [(name, *use[:3]) for use in uses])
-        reasons = journal.execute("SELECT * FROM reasons WHERE dialogue_id = ?", (name,))
-        self.db.executemany("INSERT INTO reasons VALUES (?, ?, ?, ?, ?, ?)", reasons)
+        self.db.executemany("INSERT INTO models VALUES (?, ?)", {(name, use[1]) for use in uses})
+        self.db.executemany("INSERT INTO prompts VALUES (?, ?, ?)", [(name, *given) for given in prompts.items()])
+        self.db.executemany(
+            "INSERT INTO reasons VALUES (?, ?, ?, ?, ?)",
+            [(name, *reason, prompts.get(reason[2], "[]")) for reason in reasons],
+        )
         shared = journal.execute(
             "SELECT ?, s.call_id, s.dialogue_id, s.position, c.path FROM steps s JOIN calls c ON c.id = s.call_id"
             " WHERE s.dialogue_id = ?",

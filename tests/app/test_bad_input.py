@@ -115,10 +115,10 @@ def test_an_embedded_model_that_is_not_installed_is_named(desk: Desk) -> None:
 
 
 PROMPTS = {
-    "no such variable": ("{{ round }}", "{{ rounde }}", ["section 'task'", "rounde", "may_end, round, rounds"]),
-    "a template that does not close": ("{{ round }}", "{{ round }", ["section 'task'", "line"]),
-    "no such section": ("# Revise", "# Rewise", ["section revise is missing"]),
-    "bad front matter": ("version:", "versoin:", ["versoin"]),
+    "no such variable": ("{{ round }}", "{{ rounde }}", [":40: rounde: unknown variable; did you mean round?"]),
+    "a template that does not close": ("{{ round }}", "{{ round }", [":40: unexpected '}'"]),
+    "no such section": ("# Revise", "# Rewise", [":47: Rewise: unknown section; did you mean revise?"]),
+    "bad front matter": ("version:", "versoin:", [":4: versoin: unknown key; did you mean version?"]),
 }
 
 

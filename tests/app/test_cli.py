@@ -38,8 +38,10 @@ HELP = [
     "trace show",
     "clinical",
     *(f"clinical {c}" for c in ("lint", "ls", "show", "check")),
+    "prompt",
+    *(f"prompt {c}" for c in ("ls", "new", "show", "lint", "try", "diff", "ab")),
 ]
-GROUPS = ("", "trace", "clinical")
+GROUPS = ("", "trace", "clinical", "prompt")
 LOADED = """
 import sys
 from app.cli import main

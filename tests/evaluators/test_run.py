@@ -202,7 +202,7 @@ def test_words_of_a_client_are_no_markup_in_the_report(reported: tuple[Path, str
     named = [rating.model_copy(update={"quote": evil, "score": 1.0, "told": "scored"}) for rating in evaluation.ratings]
     seats = tuple(seat.model_copy(update={"model": evil}) for seat in evaluation.header.seats)
     spoilt = replace(evaluation, ratings=tuple(named), header=evaluation.header.model_copy(update={"seats": seats}))
-    found = summary.summarise(spoilt, summary.rubrics_of(spoilt)[:1], Knowledge.load(), Library())
+    found = summary.summarise(spoilt, store.rubrics_of(spoilt)[:1], Knowledge.load(), Library())
     page = report.html(found, [], {})
     assert "alert(1)" in page and "<script" not in page and "<b>him" not in page
 

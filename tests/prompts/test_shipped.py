@@ -274,7 +274,7 @@ def test_the_readme_names_every_variable_and_its_example_modality_loads(library:
 
 
 MISTAKES = [
-    ("# Task", "# Tasks", "Task: this section is missing"),
+    ("# Task", "# Tasks", "Tasks: unknown section; did you mean task?"),
     ("# Task", "# Extra\n\n# Task", "Extra: unknown section"),
     ("id: patient", "id: client", "client: is not the file's name; write id: patient"),
     ("summary: ", "sumary: ", "sumary: unknown key; did you mean summary?"),
