@@ -19,6 +19,7 @@ from bench.faults import Step, accused, fate_of, grow, steps_of, table
 from evaluators.files import HERE
 from graphs.team import without
 from prompts.library import Library
+from psyllm.logs import configure
 from psyllm.records import Status
 from psyllm.rehearsal import RehearsalProcess
 from psyllm.settings import Rules
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fault-rate", type=float, default=0.25)
     given = parser.parse_args()
+    configure()
     rows = [row(name, [grown(name, seed, given.fault_rate) for seed in range(given.seeds)]) for name in VARIANTS]
     print(table(HEAD, rows))
 

@@ -24,6 +24,7 @@ from graphs.table import fingerprint, seated
 from prompts.library import Library
 from psyllm import __version__
 from psyllm.journal import Journal
+from psyllm.logs import configure
 from psyllm.records import Critique, Decision, Dialogue, Dropped, Evidence, Status, Turn
 from psyllm.rehearsal import RehearsalProcess
 from psyllm.rehearsal.request import digest
@@ -222,6 +223,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--fault-rate", type=float, default=0.25)
     given = parser.parse_args()
+    configure()
     steps: list[Step] = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(given.seeds):
