@@ -14,6 +14,7 @@ import typer
 
 from app.cli_clinical import clinical
 from app.cli_corpus import corpus, export
+from app.cli_eval import evaluation
 from app.cli_prompt import prompt
 from app.cli_trace import trace
 from app.cli_train import chat, serve, train
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
 app.add_typer(train, name="train")
+app.add_typer(evaluation, name="eval")
 app.add_typer(corpus, name="corpus")
 app.add_typer(prompt, name="prompt")
 
