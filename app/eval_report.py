@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -22,7 +24,7 @@ def needs_extra() -> None:
     """Raises UsageError if the packages of the extra `eval` are not installed."""
     missing = [name for name in ("krippendorff", "openpyxl", "pandas", "sklearn", "statsmodels") if not find_spec(name)]
     if missing:
-        raise UsageError(f"{', '.join(missing)} is not installed", hint="run `make eval` (pip install -e '.[eval]')")
+        raise UsageError(f"{', '.join(missing)} is not installed", hint="run: pip install -e '.[eval]'")
 
 
 def report_command(folder: Path, *, html: bool) -> None:
@@ -51,10 +53,29 @@ def report_command(folder: Path, *, html: bool) -> None:
 
 
 def _shown(table: Rows) -> Table:
+    """As it is where it fits, else with headings and labels folded, else with intervals below their values too."""
+    folded = replace(
+        table,
+        head=tuple(_folded(heading.replace(":", ": "), 14) for heading in table.head),
+        rows=tuple((_folded(label, 18), *cells) for label, *cells in table.rows),
+    )
+    stacked = replace(folded, rows=tuple(tuple(cell.replace(" [", "\n[") for cell in row) for row in table.rows))
+    roomy = out.options.update(width=1000)
+    return next(
+        (drawn for drawn in map(_drawn, (table, folded)) if out.measure(drawn, options=roomy).maximum <= out.width),
+        _drawn(stacked),
+    )
+
+
+def _folded(text: str, width: int) -> str:
+    return "\n".join(wrap(text, width))
+
+
+def _drawn(table: Rows) -> Table:
     shown = Table(title=table.title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for place, heading in enumerate(table.head):
         left = place == 0 or heading == "mark"
-        shown.add_column(heading, justify="left" if left else "right", vertical="bottom", overflow="fold")
+        shown.add_column(heading, justify="left" if left else "right", overflow="fold")
     for row in table.rows:
         shown.add_row(*row)
     return shown
