@@ -55,6 +55,10 @@ class ExportOptions:
 def export_command(o: ExportOptions) -> None:
     """Write the dataset and say what is in it. Raises UsageError or Failure; nothing is half-written."""
     format_ = _format(o.format)
+    if o.splits and o.out.suffix in (".json", ".jsonl", ".parquet"):
+        raise UsageError(
+            f"--out {o.out} names a file, and --splits writes several", hint=f"--out {o.out.with_suffix('')}"
+        )
     library = Library(o.prompts) if o.prompts else None
     knowledge = Knowledge.load()
     runs = [Run(folder) for folder in o.runs]

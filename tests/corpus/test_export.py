@@ -203,6 +203,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, run_of: Grown, 
 def test_check_names_what_is_wrong_and_where(tmp_path: Path, run_of: Grown, psyllm: Psyllm) -> None:
     run_of([dialogue(n, turn(n, draft="No.")) for n in range(4)])
     assert psyllm("export", "run", "--out", "good", "--splits", "1/1").returncode == 0
+    refused = psyllm("export", "run", "--out", "one.jsonl", "--splits", "1/1")
+    assert (refused.returncode, "-> --out one\n" in refused.stderr) == (2, True), refused.stderr
     assert psyllm("export", "--check", "good").returncode == 0
     shutil.copytree(tmp_path / "good", tmp_path / "bad")
     train = tmp_path / "bad" / "train.jsonl"
