@@ -83,7 +83,9 @@ def _straight(text: str) -> str:
 @cache
 def _others() -> re.Pattern[str]:
     young = f"{alternatives('children')}|{alternatives('siblings')}"
-    verb = r"(?:,| who| that)?(?:'s| is| are| was| just turned| turned| turning| turns| will be)?(?: only| just| now| barely)?,?"
+    verb = (
+        r"(?:,| who| that)?(?:'s| is| are| was| just turned| turned| turning| turns| will be)?(?: only| just| now)?,?"
+    )
     several = r"\d{1,2}(?:(?:, | and | & |, and )\d{1,2})*"
     return re.compile(
         rf"(?:\b(?:{young})(?: [A-Z]\w+)?{verb} \(?(?:ages? |aged )?{several}(?=[).,;!?\s]|$)"

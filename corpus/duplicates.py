@@ -8,6 +8,7 @@ a post.
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import tempfile
@@ -56,12 +57,10 @@ class Duplicates:
     def match(self, text: str) -> tuple[str, float] | None:
         """Name and similarity of the most similar post added so far, if it is similar enough."""
         signature = _signature(text)
-        keys = _keys(signature)
-        marks = ", ".join("?" * len(keys))
         rows = self._db.execute(
             "SELECT name, signature FROM posts WHERE n IN"
-            f" (SELECT DISTINCT n FROM bands WHERE key IN ({marks}) LIMIT 50)",  # noqa: S608 (question marks)
-            keys,
+            " (SELECT DISTINCT b.n FROM json_each(?) k CROSS JOIN bands b ON b.key = k.value LIMIT 50)",
+            (json.dumps(_keys(signature)),),
         )
         found = ((name, _similarity(signature, array("I", body))) for name, body in rows)
         best = max(found, key=lambda pair: pair[1], default=None)

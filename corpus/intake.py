@@ -102,7 +102,7 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff]")
 
 
 def _cleaned(post: Post, *, too_long: bool) -> tuple[Post, list[Decision]]:
-    """Scrubbed and masked. What is far too long is cut off first: it is on its way out, and its end may hold anything."""
+    """Scrubbed and masked. What is far too long is cut off first: a file of 5 MB is not read to its end."""
     if too_long:
         post = post.model_copy(update={"text": post.text[: screen.MAX_CHARACTERS], "utterances": ()})
     texts = (post.title, post.text, *post.utterances)
@@ -118,7 +118,7 @@ def _cleaned(post: Post, *, too_long: bool) -> tuple[Post, list[Decision]]:
     if count:
         done["masked"] = count
     if flags:
-        done["instructions"] = flags
+        done["instructions"] = [*flags]
     metadata = {key: _scrubbed(value, scrubber) for key, value in post.metadata.items() if key not in ("raw", "intake")}
     before = post.metadata.get("intake")
     done = (before if isinstance(before, dict) else {}) | done
@@ -136,18 +136,18 @@ def _cleaned(post: Post, *, too_long: bool) -> tuple[Post, list[Decision]]:
     return clean, [
         Decision("scrub", "changed" if words else "kept", words),
         Decision("methods", "changed" if count else "kept", f"{count} masked" if count else ""),
-        Decision("instructions", "flagged" if flags else "kept", "; ".join(map(str, flags))),
+        Decision("instructions", "flagged" if flags else "kept", "; ".join(flags)),
     ]
 
 
 def mask(texts: list[str]) -> list[str]:
-    """The texts of one post with [METHOD] for means, doses and places, if any of them speaks of suicide or self-harm."""
+    """The texts of one post; if one speaks of suicide or self-harm, with [METHOD] for means, doses and places."""
     if not any(pattern("self_harm").search(text) for text in texts):
         return texts
     return [pattern("methods").sub(METHOD, text) for text in texts]
 
 
-def _instructions(texts: tuple[str, ...]) -> list[JsonValue]:
+def _instructions(texts: tuple[str, ...]) -> list[str]:
     """The phrases that speak to a model, at most five."""
     found = (match[0].strip() for text in texts for match in pattern("injection").finditer(text))
     return list(dict.fromkeys(found))[:5]

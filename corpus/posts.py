@@ -2,9 +2,10 @@
 
     {"id": "a1", "title": "...", "text": "...", "source": "my forum", "license": "CC0-1.0", "retrieved": "2026-03-01"}
 
-Only a text is needed. Reddit submissions, question-answer pairs and conversations are known by their columns; for others
-a recipe, or `--map text=body`, names them. Fields of other names are kept as metadata, but for those that say who wrote
-the post. A mistake is a UsageError that names file and line, or, when invalid rows are skipped, is counted.
+Only a text is needed. Reddit submissions, question-answer pairs and conversations are known by their columns; for
+others a recipe, or `--map text=body`, names them. Fields of other names are kept as metadata, but for those that say
+who wrote the post. A mistake is a UsageError that names file and
+line, or, when invalid rows are skipped, is counted.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ from pydantic_core import PydanticSerializationError
 
 from corpus.sources import EXAMPLE, Row, Source
 from psyllm.errors import UsageError
+from psyllm.journal import text_hash
 from psyllm.records import Post
 
 Field = Literal["id", "text", "title", "source", "license", "retrieved", "author", "messages", "dialogue", "role"]
-_OWN = ("id", "title", "source", "license", "retrieved")
+_OWN: tuple[Field, ...] = ("id", "title", "source", "license", "retrieved")
 _SHAPES: tuple[tuple[frozenset[str], dict[Field, str]], ...] = (
     (frozenset({"selftext"}), {"text": "selftext"}),
-    *((frozenset({name}), {"messages": name}) for name in ("messages", "conversations", "conversation", "dialog")),
+    (frozenset({"messages"}), {"messages": "messages"}),
+    (frozenset({"conversations"}), {"messages": "conversations"}),
+    (frozenset({"conversation"}), {"messages": "conversation"}),
+    (frozenset({"dialog"}), {"messages": "dialog"}),
     (frozenset({"text"}), {"text": "text"}),
     (frozenset({"question", "answer"}), {"text": "question"}),
     (frozenset({"questionText"}), {"text": "questionText", "title": "questionTitle", "id": "questionID"}),
@@ -38,10 +43,11 @@ _SHAPES: tuple[tuple[frozenset[str], dict[Field, str]], ...] = (
 )
 """Columns that tell what a row is, and where its post stands then; the first that fits."""
 _ANSWERS = frozenset({"answer", "answers", "answertext", "response", "therapistinfo", "therapisturl"})
-_WRITER = frozenset(
-    "author author_fullname username user user_id userid name full_name first_name last_name email mail phone permalink"
-    " url link profile ip address author_flair_text questionlink".split()
-)
+_WRITER = {
+    *("author", "author_fullname", "author_flair_text", "username", "user", "user_id", "userid", "profile", "ip"),
+    *("name", "full_name", "first_name", "last_name", "email", "mail", "phone", "address"),
+    *("permalink", "url", "link", "questionlink"),
+}
 """Columns that say who wrote a post, in lower case; their values are not kept."""
 _CLIENTS = frozenset({"user", "human", "client", "patient", "seeker", "help_seeker", "usr", "caller"})
 _SPEAKER, _SAID = ("role", "from", "speaker", "author"), ("content", "value", "text", "utterance")
@@ -60,6 +66,13 @@ class Recipe(BaseModel):
     source: str = ""
     license: str = ""
     retrieved: date | None = None
+    split: str = "train"
+    """Of a Hugging Face dataset."""
+    config: str | None = None
+    """Of a Hugging Face dataset that has several."""
+
+    def sources(self, names: Sequence[str | Path]) -> list[Source]:
+        return [Source(name, split=self.split, config=self.config) for name in names]
 
     @classmethod
     def load(cls, path: Path) -> Recipe:
@@ -83,6 +96,8 @@ class Raw:
     """A post as it was found, before anything was taken out of it."""
 
     post: Post
+    origin: bytes
+    """Hash of the post as found: the same as long as its row says the same."""
     place: str
     author: str = ""
     """Who wrote it, where the source says so; never kept."""
@@ -95,7 +110,7 @@ class Reader:
     """The posts of some sources, in their order; can be read again and again. Counts grow while it is read."""
 
     sources: Sequence[Source]
-    recipe: Recipe = Recipe()
+    recipe: Recipe = field(default_factory=Recipe)
     skip_invalid: bool = False
     on_bytes: Callable[[int], None] = lambda done: None
     """Told, now and then, how many bytes of all sources have been read."""
@@ -173,14 +188,17 @@ class Reader:
         defaults = {"source": self.recipe.source, "license": self.recipe.license}
         defaults["retrieved"] = self.recipe.retrieved.isoformat() if self.recipe.retrieved else ""
         given = {name: default for name, default in defaults.items() if default} | own
-        taken = {*columns.values(), *_OWN, "licence", *(["messages", "utterances"] if utterances else [])}
+        taken: set[str] = {*columns.values(), *_OWN, "licence", *(["messages", "utterances"] if utterances else [])}
         rest = {key: content for key, content in value.items() if key not in taken and _keeps(key)}
+        if isinstance(own_metadata := rest.get("metadata"), dict):
+            rest = {key: content for key, content in rest.items() if key != "metadata"} | own_metadata
         metadata = _of_reddit(value) if reddit else rest
         post_id = _hashed("reddit", named) if reddit and named else named or _hashed("post", text)
-        fields = given | {"id": post_id, "text": text, "utterances": utterances, "metadata": metadata}
-        if value.get("screened") is not None and "screened" in rest:
+        fields: dict[str, Any] = given | {"id": post_id, "text": text, "utterances": utterances, "metadata": metadata}
+        if "screened" in metadata:
             fields["screened"] = metadata.pop("screened")
-        return Raw(_post(row, fields), row.place, str(value.get(columns.get("author", "author")) or ""), named)
+        post, origin = _post(row, fields)
+        return Raw(post, origin, row.place, str(value.get(columns.get("author", "author")) or ""), named)
 
     def _columns(self, row: Row, value: Mapping[str, Any]) -> Mapping[Field, str]:
         columns = dict(self.recipe.columns)
@@ -311,10 +329,10 @@ def _hashed(kind: str, text: str) -> str:
     return f"{kind}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
-def _post(row: Row, fields: Mapping[str, Any]) -> Post:
+def _post(row: Row, fields: Mapping[str, Any]) -> tuple[Post, bytes]:
     try:
         post = Post.model_validate(fields)
-        post.model_dump_json()
+        return post, text_hash(post.model_dump_json())
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(
@@ -322,7 +340,6 @@ def _post(row: Row, fields: Mapping[str, Any]) -> Post:
         ) from error
     except PydanticSerializationError as error:
         raise UsageError(f"{row.place}: {error}", hint="mend the row, or remove it") from error
-    return post
 
 
 def _short(value: object) -> str:

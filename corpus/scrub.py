@@ -46,21 +46,25 @@ class Scrubber:
     _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
+    _found: dict[str, list[Found]] = field(default_factory=dict)
+
     def __post_init__(self) -> None:
         for text in self.texts:
             for known in _PLACEHOLDER.finditer(text):
                 self._numbers.setdefault((known[1], known[0]), int(known[2] or 0))
-            for found in find(text):
+            self._found[text] = find(text)
+            for found in self._found[text]:
                 if found.kind == "NAME":
                     self._number("NAME", text[found.start : found.end])
                     self._names |= set(_words(text[found.start : found.end]))
 
     def scrub(self, text: str) -> str:
         """The text with a numbered placeholder in the place of what it gives away. Scrubbing twice changes nothing."""
-        pieces, last = [], 0
-        for found in _disjoint([*find(text), *self._named_before(text)]):
-            pieces += [text[last : found.start], self._placeholder(found.kind, text[found.start : found.end])]
-            last = found.end
+        found = self._found.get(text) or find(text)
+        pieces, last = list[str](), 0
+        for one in _disjoint([*found, *self._named_before(text)]) if found or self._names else ():
+            pieces += [text[last : one.start], self._placeholder(one.kind, text[one.start : one.end])]
+            last = one.end
         return "".join((*pieces, text[last:]))
 
     def _named_before(self, text: str) -> Iterator[Found]:
@@ -90,12 +94,18 @@ def scrub_id(post_id: str) -> str:
 
 def find(text: str) -> list[Found]:
     """All personal data in a text, in order, without overlaps."""
-    found = [Found(kind, *m.span(m.lastindex or 0)) for kind, pattern in _patterns() for m in pattern.finditer(text)]
-    found += [Found("PHONE", *match.span()) for match in _PHONE.finditer(text) if _is_phone(match[0])]
+    found = [
+        Found(kind, *match.span(match.lastindex or 0))
+        for kind, mark, pattern in _patterns()
+        if mark is None or mark.search(text)
+        for match in pattern.finditer(text)
+    ]
     found += [Found("WORKPLACE", *span) for span in _workplaces(text)]
-    found += [Found(_age_kind(text[start:end]), start, end) for start, end in ages_of_minors(text)]
     found += [Found("NAME", *span) for span in names(text)]
-    return _disjoint(found, taken=[match.span() for match in _PLACEHOLDER.finditer(text)])
+    if _DIGIT.search(text):
+        found += [Found("PHONE", *match.span()) for match in _PHONE.finditer(text) if _is_phone(match[0])]
+        found += [Found(_age_kind(text[start:end]), start, end) for start, end in ages_of_minors(text)]
+    return _disjoint(found, taken=[match.span() for match in _PLACEHOLDER.finditer(text)]) if found else []
 
 
 def _disjoint(found: list[Found], taken: Iterable[Span] = ()) -> list[Found]:
@@ -124,61 +134,61 @@ def _age_kind(digits: str) -> str:
 _WORD = r"[A-Z][\w'’-]*"
 
 
+_DIGIT = re.compile(r"\d")
+_STREET_END = r"(?:,? (?:[A-Z]{2}(?: \d{5})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})\b)?"
+
+
 @cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    streets = alternatives("streets")
-    not_before = rf"(?!(?:{alternatives('no_street')})\b)"
-    return (
-        ("EMAIL", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
+def _patterns() -> tuple[tuple[str, re.Pattern[str] | None, re.Pattern[str]], ...]:
+    """Kind; what a text must hold for a look to be worth it; the pattern. Its last group, if any, is what is meant."""
+    streets, platforms = alternatives("streets"), alternatives("platforms")
+    unit = r"(?i:flat|apt\.?|apartment|unit|#) ?#?\w{1,4}"
+    table = (
+        ("EMAIL", "@", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
         (
             "EMAIL",
-            re.compile(
-                r"[\w.+-]+ ?(?:\(at\)|\[at\]| at ) ?(?:gmail|hotmail|yahoo|outlook|icloud|protonmail|proton|live|aol)"
-                r" ?(?:\.|\(dot\)|\[dot\]| dot ) ?(?:com|co\.uk|net|org|me)\b",
-                re.IGNORECASE,
-            ),
+            r"(?i:gmail|hotmail|yahoo|outlook|icloud|proton|aol)",
+            r"(?i:[\w.+-]+ ?(?:\(at\)|\[at\]| at ) ?(?:gmail|hotmail|yahoo|outlook|icloud|protonmail|proton|aol)"
+            r" ?(?:\.|\(dot\)|\[dot\]| dot ) ?(?:com|co\.uk|net|org|me)\b)",
         ),
-        ("LINK", re.compile(r"(?:https?://|www\.)[^\s<>()\[\]]*[^\s<>()\[\].,;:!?'\"*]", re.IGNORECASE)),
+        ("LINK", r"(?i:http|www)", r"(?i:(?:https?://|www\.)[^\s<>()\[\]]*[^\s<>()\[\].,;:!?'\"*])"),
         (
             "LINK",
-            re.compile(
-                r"(?<![\w@.-])[a-z0-9-]{2,}(?:\.[a-z0-9-]+)*\.(?:com|org|net|io|gg|co\.uk|org\.uk|de|tv|me|ly|app|info|edu)"
-                r"\b(?:/[^\s<>()\[\]]*[^\s<>()\[\].,;:!?'\"*])?",
-                re.IGNORECASE,
-            ),
+            r"\w\.[a-z]",
+            r"(?<![\w@.-])[A-Za-z0-9-]{2,}(?:\.[a-z0-9-]+)*\.(?:com|org|net|io|gg|co\.uk|org\.uk|de|tv|me|ly|app|info|edu)"
+            r"\b(?:/[^\s<>()\[\]]*[^\s<>()\[\].,;:!?'\"*])?",
         ),
-        ("USER", re.compile(r"(?<![\w/])/?u/[\w-]+")),
-        ("USER", re.compile(r"(?<![\w@])@[A-Za-z][\w.]*\w")),
+        ("USER", "u/", r"(?<![\w/])/?u/[\w-]+"),
+        ("USER", "@", r"(?<![\w@])@[A-Za-z][\w.]*\w"),
         (
             "USER",
-            re.compile(
-                rf"\b(?i:{alternatives('platforms')})(?: (?i:is|name|user|username|id|handle|tag|account))*(?: is|:| -|,)? ?"
-                r"@?((?=[\w.-]*[\d_.]\w)[A-Za-z0-9][\w.-]{2,}\w(?:#\d{4})?)"
-            ),
+            None,
+            rf"\b(?i:{platforms})(?: (?i:is|name|user|username|id|handle|tag|account))*(?: is|:| -|,)? ?"
+            r"@?((?=[\w.-]*[\d_.]\w)[A-Za-z0-9][\w.-]{2,}\w(?:#\d{4})?)",
         ),
-        ("USER", re.compile(r"\b[\w.]{2,32}#\d{4}\b")),
+        ("USER", "#", r"\b[\w.]{2,32}#\d{4}\b"),
         (
             "ADDRESS",
-            re.compile(
-                rf"(?:(?i:flat|apt\.?|apartment|unit) ?#?\w{{1,4}},? )?\b\d{{1,5}}[a-zA-Z]?,? (?:{_WORD} ){{1,3}}(?:{streets})\b\.?"
-                rf"(?:,? (?i:flat|apt\.?|apartment|unit|#) ?#?\w{{1,4}})?(?:, [A-Z][a-z]+(?: [A-Z][a-z]+)?)?"
-                r"(?:,? (?:[A-Z]{2}(?: \d{5})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})\b)?"
-            ),
+            r"\d",
+            rf"(?:{unit},? )?\b\d{{1,5}}[a-zA-Z]?,? (?:{_WORD} ){{1,3}}(?:{streets})\b\.?"
+            rf"(?:,? {unit})?(?:, [A-Z][a-z]+(?: [A-Z][a-z]+)?)?{_STREET_END}",
         ),
         (
             "ADDRESS",
-            re.compile(rf"\b\d{{1,5}} (?:{not_before}[a-z]+ ){{1,2}}(?:street|avenue|road|boulevard|lane|crescent)\b"),
+            r"\d",
+            rf"\b\d{{1,5}} (?:(?!(?:{alternatives('no_street')})\b)[a-z]+ ){{1,2}}"
+            r"(?:street|avenue|road|boulevard|lane|crescent)\b",
         ),
         (
             "ADDRESS",
-            re.compile(
-                rf"\b(?:on|at|to|off|in) ((?:{_WORD} ){{1,2}}(?:Street|Road|Avenue|Lane|Boulevard|Crescent|Terrace)\b)"
-            ),
+            None,
+            rf"\b(?:on|at|to|off|in) ((?:{_WORD} ){{1,2}}(?:Street|Road|Avenue|Lane|Boulevard|Crescent|Terrace)\b)",
         ),
-        ("ADDRESS", re.compile(r"\b(?i:p\.?\s?o\.? box) \d+\b")),
-        ("ADDRESS", re.compile(r"\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b")),
-        ("ADDRESS", re.compile(rf"\b{_WORD}(?: {_WORD})?, [A-Z]{{2}} \d{{5}}\b")),
+        ("ADDRESS", r"\d", r"\b(?i:p\.?\s?o\.? box) \d+\b"),
+        ("ADDRESS", r"\d", r"\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b"),
+        ("ADDRESS", r"\d", rf"\b{_WORD}(?: {_WORD})?, [A-Z]{{2}} \d{{5}}\b"),
     )
+    return tuple((kind, re.compile(mark) if mark else None, re.compile(shape)) for kind, mark, shape in table)
 
 
 _PHONE = re.compile(
@@ -200,9 +210,9 @@ def _is_phone(found: str) -> bool:
 @cache
 def _at_work() -> re.Pattern[str]:
     cue = (
-        r"(?:work(?:s|ed|ing)?|job|shifts?|interned|internship|intern|employed|employee|hired|fired|manager|nurse|teacher"
-        r"|cashier|barista|driver|clerk|studying|study|studied|student|enrolled|started|start|promoted|laid off|position"
-        r"|internship|interview(?:ed)?|career|teach|quit)(?: (?:part[- ]time|full[- ]time|now|over|again|nights|back))*"
+        r"(?:work(?:s|ed|ing)?|job|shifts?|intern(?:ed|ship)?|employed|employee|hired|fired|manager|nurse|teacher"
+        r"|cashier|barista|driver|clerk|study(?:ing)?|studied|student|enrolled|start(?:ed)?|promoted|laid off"
+        r"|position|interview(?:ed)?|career|teach|quit)(?: (?:part[- ]time|full[- ]time|now|over|again|nights|back))*"
         r" (?:at|for|with|by|from) (?:the |a |an |my )?"
     )
     run = rf"{_WORD}(?:(?: (?:of|and|&|the))? {_WORD}| & {_WORD})*"
@@ -214,7 +224,8 @@ def _organisation() -> re.Pattern[str]:
     suffix = alternatives("organisations")
     return re.compile(
         rf"\b((?:{_WORD} (?:of |and |& )?){{1,4}}(?:Primary |Secondary |High |Middle |Community |General |Medical )*"
-        rf"(?:{suffix}|High School|Medical Center|Care Home|Nursing Home))\b|\b(University of (?:the )?{_WORD}(?: {_WORD})?)"
+        rf"(?:{suffix}|High School|Medical Center|Care Home|Nursing Home))\b"
+        rf"|\b(University of (?:the )?{_WORD}(?: {_WORD})?)"
     )
 
 

@@ -87,7 +87,7 @@ class Source:
         if kind.lower() not in readers:
             raise UsageError(
                 f"{path}: unknown kind of file {kind!r}",
-                hint=f"posts come as {', '.join([*readers, '.parquet'])}, those three also as .zst, or a folder of .txt",
+                hint=f"posts come as {', '.join(readers)}, each also as .zst, as .parquet, or as a folder of .txt",
             )
         return readers[kind.lower()](path)
 
@@ -144,7 +144,8 @@ class Source:
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 31)
         frame = unpacker.decompressobj()
         begun = False
-        for block in self._plain(file, _PACKED):
+        for packed in self._plain(file, _PACKED):
+            block = packed
             while block:
                 begun = True
                 try:
@@ -240,7 +241,7 @@ class Source:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UsageError(
                 f"the dataset {name!r} cannot be loaded: {first}",
-                hint="see its page on huggingface.co for its name, --split and --config; a private one needs `hf auth login`",
+                hint="its page on the Hub tells its name, --split and --config; a private one needs `hf auth login`",
             ) from error
 
 

@@ -11,7 +11,7 @@ A prompt is Markdown with YAML front matter; each first-level heading of its bod
     # System
     You are the person in <client>.
 
-A role has System, Task and, where its turns can be sent back, Revise; the critic has a pair for each of its three
+A role has System, Task and, where its turns can be sent back, Revise; the critic has a pair for each of its four
 calls; a modality has Therapist and Critic.
 Sections are Jinja2, sandboxed and strict: an unknown variable is an error. A user's folder overlays the
 shipped one file by file.
@@ -46,6 +46,8 @@ _ROLE_SECTIONS = {
     "critic": {
         "client system": "",
         "client task": "round rounds",
+        "source system": "",
+        "source task": "round",
         "evidence system": "",
         "evidence task": "round items raised",
         "reply system": "modality approach",

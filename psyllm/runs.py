@@ -11,7 +11,7 @@ from typing import Any
 
 from psyllm.errors import UsageError
 from psyllm.journal import connect, inflate, read_meta
-from psyllm.records import Dialogue, PromptRef, Status
+from psyllm.records import Dialogue, Post, PromptRef, Status
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,11 @@ class Run:
 
     def post_count(self) -> int:
         return sum(row[0] for row in self._rows("SELECT count(*) FROM posts"))
+
+    def posts(self) -> Iterator[Post]:
+        """Every post whose dialogue has begun, scrubbed, in the order of the input."""
+        rows = self._rows("SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id ORDER BY p.position, p.id")
+        return (Post.model_validate_json(inflate(row[0])) for row in rows)
 
     def accepted_by_modality(self) -> list[tuple[str, int, int]]:
         """(modality, dialogues planned, accepted), most accepted first."""
