@@ -100,7 +100,7 @@ def intake_command(options: IntakeOptions) -> None:
 def _recipe(options: IntakeOptions) -> Recipe:
     """The recipe file, with what the command line says in its place."""
     recipe = Recipe.load(options.recipe) if options.recipe else Recipe()
-    columns: dict[str, str] = {**recipe.columns}
+    columns: dict[str, str] = {str(name): column for name, column in recipe.columns.items()}
     for pair in options.columns:
         name, equals, column = pair.partition("=")
         if not equals or name not in get_args(Field) or not column:

@@ -35,7 +35,7 @@ _SCHOOL = re.compile(
     r"\bi(?:'?m| am) (?:currently |still |just |only )?(?:a |an )?(?:in |starting |going into |entering )?"
     r"(?:(?:the )?(?:[6-9]|10|11|12)th grade(?:r)?|(?:sixth|seventh|eighth|ninth|tenth|eleventh) grade(?:r)?"
     r"|(?:a )?(?:freshman|sophomore|junior|senior) (?:in|at|of) (?:my )?high ?school|high ?school(?:er)?(?: student)?"
-    r"|middle ?school(?:er)?|year (?:[7-9]|10|11)\b|(?:a )?minor\b|under ?age\b|doing my gcses)",
+    r"|middle ?school(?:er)?|year (?:[7-9]|10|11)\b|(?:a )?minor\b|teen(?:ager)?\b|under ?age\b|doing my gcses)",
     re.IGNORECASE,
 )
 _PAST = re.compile(
@@ -84,12 +84,14 @@ def _straight(text: str) -> str:
 def _others() -> re.Pattern[str]:
     young = f"{alternatives('children')}|{alternatives('siblings')}"
     verb = (
-        r"(?:,| who| that)?(?:'s| is| are| was| just turned| turned| turning| turns| will be)?(?: only| just| now)?,?"
+        r"(?:,? who|,? that|,)?(?:'s| is| are| was| just turned| turned| turning| turns| will be)?"
+        r"(?: only| just| now)?,?"
     )
     several = r"\d{1,2}(?:(?:, | and | & |, and )\d{1,2})*"
     return re.compile(
         rf"(?:\b(?:{young})(?: [A-Z]\w+)?{verb} \(?(?:ages? |aged )?{several}(?=[).,;!?\s]|$)"
         r"(?!\s?(?:%|weeks|days|hours|minutes|times|years? (?!old)|lbs|kg|am\b|pm\b|of\b)|:\d|/\d|\.\d)"
+        rf"|\b(?:she|he|(?-i:[A-Z][a-z]+))(?:'s| is| just turned| turned) {several}(?=[.,;!?)]| and\b|$)"
         rf"|\b\d{{1,2}}(?:(?: and | or |, )\d{{1,2}})?{_OLD}"
         r"|\bage[sd]? \d{1,2}(?:(?:, | and | & |-| to )\d{1,2})*\b)",
         re.IGNORECASE,

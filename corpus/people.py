@@ -14,7 +14,7 @@ from functools import cache
 from corpus.words import alternatives, first_names, listed
 
 _CAPITAL = r"[A-Z][a-z]+(?:-[A-Z][a-z]+)?"
-_TOKEN = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]+(?:-[A-Za-zÀ-ÖØ-öø-ÿ]+)?")
+_TOKEN = re.compile(r"(?<![\w'’])[A-Za-zÀ-ÖØ-öø-ÿ]+(?:-[A-Za-zÀ-ÖØ-öø-ÿ]+)?(?!['’](?:t|ve|ll|re|m|d)\b)")
 _SURNAME = re.compile(r" ((?:Mc|Mac|O['’]|De |Van |von |de )?[A-Z][a-zà-ÿ]{2,}(?:-[A-Z][a-z]+)?)(?![\w'’])")
 _CAPITAL_NAME = r"(?:Mc|Mac|O['’])?[A-ZÀ-Þ][a-zà-ÿ]+(?:-[A-Z][a-z]+)?"
 _LONG = 4
@@ -26,9 +26,9 @@ def _cued() -> re.Pattern[str]:
     """Group 1 holds what follows a cue: a name, if capitalised or a known one."""
     return re.compile(
         rf"(?:\b(?i:(?:my|his|her|our|their|your|a|the|best|old|good|ex|called|named) (?:{alternatives('people')}))"
-        rf"(?:,| (?i:is |was )?(?i:called|named)| -)?"
+        rf"(?:,| (?i:is |was )?(?i:called|named)| -|,? (?i:{alternatives('titles')})\.?)?"
         rf"|\b(?i:named|called|name(?:'|’)?s|name is|name was|name:|call me|nicknamed|i(?:'|’)?m called)"
-        rf"|\b(?i:{alternatives('titles')})\.?) ((?:[A-Za-zÀ-ÿ][\w'’-]*))"
+        rf"|(?<!;)\b(?i:{alternatives('titles')})\.?) ((?:[A-Za-zÀ-ÿ][\w'’-]*))"
     )
 
 
@@ -59,7 +59,7 @@ def names(text: str) -> Iterator[tuple[int, int]]:
         for match in pattern.finditer(text):
             start, end = match.span(match.lastindex or 0)
             known = text[start:end].casefold() in first_names()
-            if not _ordinary(text[start:end]) and (known or text[start].isupper()):
+            if not _ordinary(text[start:end]) and (known or (text[start].isupper() and pattern is not _SIGNED)):
                 yield start, _with_surname(text, end)
     for match in _TOKEN.finditer(text):
         if _stands_alone(text, match):
@@ -79,7 +79,7 @@ def _stands_alone(text: str, match: re.Match[str]) -> bool:
     word = match[0]
     own = first_names().get(word.casefold())
     if own is None and "-" in word:
-        own = first_names().get(word.split("-")[0].casefold()) and word[0].isupper()
+        own = (word[0].isupper() and all(part.casefold() in first_names() for part in word.split("-"))) or None
     if own is None or _ordinary(word):
         return False
     if word.islower():

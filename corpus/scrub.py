@@ -210,10 +210,12 @@ def _is_phone(found: str) -> bool:
 @cache
 def _at_work() -> re.Pattern[str]:
     cue = (
-        r"(?:work(?:s|ed|ing)?|job|shifts?|intern(?:ed|ship)?|employed|employee|hired|fired|manager|nurse|teacher"
+        r"(?:(?:work(?:s|ed|ing)?|job|shifts?|intern(?:ed|ship)?|employed|employee|hired|fired|manager|nurse|teacher"
         r"|cashier|barista|driver|clerk|study(?:ing)?|studied|student|enrolled|start(?:ed)?|promoted|laid off"
-        r"|position|interview(?:ed)?|career|teach|quit)(?: (?:part[- ]time|full[- ]time|now|over|again|nights|back))*"
-        r" (?:at|for|with|by|from) (?:the |a |an |my )?"
+        r"|position|interview(?:ed)?|career|teach|quit)"
+        r"(?: (?:part[- ]time|full[- ]time|now|over|again|nights|back|from home))*,? (?:at|for|with|by|from)"
+        r"|(?:some(?:body|one)|every(?:body|one)|no(?:body| one)|people|colleagues?|coworkers?|boss|team|lady|guy|hr)"
+        r" (?:at|of|from)) (?:the |a |an |my )?"
     )
     run = rf"{_WORD}(?:(?: (?:of|and|&|the))? {_WORD}| & {_WORD})*"
     return re.compile(rf"\b(?i:{cue})(?:({run})|((?i:{alternatives('chains')})(?!\w)))")
@@ -236,5 +238,6 @@ def _workplaces(text: str) -> Iterator[Span]:
             words = text[start:end].split()
             while len(words) > 1 and words[0].casefold() in listed("not_names"):
                 start += len(words.pop(0)) + 1
-            if len(words) > 1 or words[0].casefold().strip("'’") not in listed("no_workplace") | listed("not_names"):
+            one = words[0].casefold().strip("'’")
+            if len(words) > 1 or one in listed("chains") or one not in listed("no_workplace") | listed("not_names"):
                 yield start, end
