@@ -13,6 +13,7 @@ import re
 import sqlite3
 import tempfile
 from array import array
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -85,6 +86,7 @@ class Duplicates:
             ) from error
 
 
+@lru_cache(maxsize=2)
 def _signature(text: str) -> array[int]:
     from rensa import RMinHash
 

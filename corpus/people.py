@@ -61,8 +61,9 @@ def names(text: str) -> Iterator[tuple[int, int]]:
             known = text[start:end].casefold() in first_names()
             if not _ordinary(text[start:end]) and (known or (text[start].isupper() and pattern is not _SIGNED)):
                 yield start, _with_surname(text, end)
+    known_names = first_names()
     for match in _TOKEN.finditer(text):
-        if _stands_alone(text, match):
+        if (match[0].casefold() in known_names or "-" in match[0]) and _stands_alone(text, match):
             yield match.start(), _with_surname(text, match.end())
 
 

@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 
 from corpus.ages import ages_of_minors
 from corpus.people import names
@@ -46,21 +46,18 @@ class Scrubber:
     _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
-    _found: dict[str, list[Found]] = field(default_factory=dict)
-
     def __post_init__(self) -> None:
         for text in self.texts:
             for known in _PLACEHOLDER.finditer(text):
                 self._numbers.setdefault((known[1], known[0]), int(known[2] or 0))
-            self._found[text] = find(text)
-            for found in self._found[text]:
+            for found in find(text):
                 if found.kind == "NAME":
                     self._number("NAME", text[found.start : found.end])
                     self._names |= set(_words(text[found.start : found.end]))
 
     def scrub(self, text: str) -> str:
         """The text with a numbered placeholder in the place of what it gives away. Scrubbing twice changes nothing."""
-        found = self._found.get(text) or find(text)
+        found = find(text)
         pieces, last = list[str](), 0
         for one in _disjoint([*found, *self._named_before(text)]) if found or self._names else ():
             pieces += [text[last : one.start], self._placeholder(one.kind, text[one.start : one.end])]
@@ -92,7 +89,8 @@ def scrub_id(post_id: str) -> str:
     return f"post-{hashlib.sha256(post_id.encode()).hexdigest()[:12]}" if find(post_id) else post_id
 
 
-def find(text: str) -> list[Found]:
+@lru_cache(maxsize=256)
+def find(text: str) -> tuple[Found, ...]:
     """All personal data in a text, in order, without overlaps."""
     found = [
         Found(kind, *match.span(match.lastindex or 0))
@@ -105,7 +103,7 @@ def find(text: str) -> list[Found]:
     if _DIGIT.search(text):
         found += [Found("PHONE", *match.span()) for match in _PHONE.finditer(text) if _is_phone(match[0])]
         found += [Found(_age_kind(text[start:end]), start, end) for start, end in ages_of_minors(text)]
-    return _disjoint(found, taken=[match.span() for match in _PLACEHOLDER.finditer(text)]) if found else []
+    return tuple(_disjoint(found, taken=[match.span() for match in _PLACEHOLDER.finditer(text)]))
 
 
 def _disjoint(found: list[Found], taken: Iterable[Span] = ()) -> list[Found]:
@@ -131,7 +129,7 @@ def _age_kind(digits: str) -> str:
 
 # ---------------------------------------------------------------- what has a shape of its own
 
-_WORD = r"[A-Z][\w'’-]*"
+_WORD = r"(?:St\.|[A-Z][\w'’-]*)"
 
 
 _DIGIT = re.compile(r"\d")
