@@ -19,7 +19,7 @@ from functools import cache, lru_cache
 
 from corpus.ages import ages_of_minors
 from corpus.people import names
-from corpus.words import alternatives, listed
+from corpus.words import alternatives, first_names, listed
 
 KINDS = ("EMAIL", "LINK", "USER", "ADDRESS", "PHONE", "WORKPLACE", "CHILD_AGE", "TEEN_AGE", "NAME")
 """Where two kinds claim the same words, the earlier wins."""
@@ -86,7 +86,14 @@ class Scrubber:
 
 def scrub_id(post_id: str) -> str:
     """The id, or a hash of it where it names somebody."""
-    return f"post-{hashlib.sha256(post_id.encode()).hexdigest()[:12]}" if find(post_id) else post_id
+    words = re.findall(r"[^\W\d_]+", post_id)
+    named = any(len(word) > 4 and first_names().get(word.casefold()) for word in words)
+    if named or (not _PLAIN_ID.fullmatch(post_id) and find(post_id)):
+        return f"post-{hashlib.sha256(post_id.encode()).hexdigest()[:12]}"
+    return post_id
+
+
+_PLAIN_ID = re.compile(r"(?!.*\d{7})[\w-]+")
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,7 @@ import pytest
 
 from bench import scrub as bench
 from corpus.ages import minor
-from corpus.scrub import Scrubber
+from corpus.scrub import Scrubber, scrub_id
 
 
 def scrub(text: str) -> str:
@@ -43,6 +43,14 @@ def test_personal_data_is_replaced(text: str, clean: str) -> None:
 )
 def test_what_a_case_is_understood_by_stays(text: str) -> None:
     assert scrub(text) == text
+
+
+def test_an_id_that_names_somebody_becomes_a_hash() -> None:
+    assert scrub_id("jo@example.org").startswith("post-")
+    assert scrub_id("07700 900123").startswith("post-")
+    assert scrub_id("Aoife_3") == scrub_id("Aoife_3") != "Aoife_3"
+    assert [scrub_id(name) for name in ("a1", "ex-02-mums-voicemail", "3f79bb7b435b")] == [
+        "a1", "ex-02-mums-voicemail", "3f79bb7b435b"]  # fmt: skip
 
 
 def test_one_person_is_one_placeholder_in_title_and_text() -> None:
