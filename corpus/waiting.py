@@ -58,15 +58,15 @@ class Waiting:
         return islice(self._each_once(), self._limit)
 
     def _each_once(self) -> Iterator[tuple[Raw, str]]:
-        seen: set[str] = set()
+        seen: dict[str, str] = {}
         for raw in self._reader:
             post_id = scrub_id(raw.post.id)
             if post_id in seen:
                 if not self._reader.skip_invalid:
-                    raise used_twice(raw)
-                self._reader.skip(str(used_twice(raw)))
+                    raise used_twice(raw, seen[post_id])
+                self._reader.skip(str(used_twice(raw, seen[post_id])))
                 continue
-            seen.add(post_id)
+            seen[post_id] = raw.place
             yield raw, post_id
 
     def _fresh(self, raw: Raw) -> Post:

@@ -30,8 +30,7 @@ def refused(done: Done, *words: str, code: int = 2, lines: int = 12) -> None:
 
 
 POSTS = {
-    "no id": ("posts.jsonl", GOOD + '{"text": "x"}', ["posts.jsonl:2", "field id is missing", "found: text"]),
-    "no text": ("posts.jsonl", '{"id": "a", "body": "x"}', ["posts.jsonl:1", "field text is missing", "id, body"]),
+    "no text": ("posts.jsonl", '{"id": "a", "body": "x"}', ["posts.jsonl:1", "no text", "id, body", "--map"]),
     "empty text": ("posts.jsonl", GOOD + '{"id": "b", "text": " "}', ["posts.jsonl:2", "text is empty"]),
     "text is no text": ("posts.jsonl", '{"id": "a", "text": 5}', ["posts.jsonl:1", "text is 5"]),
     "duplicate id": ("posts.jsonl", GOOD + "\n" + GOOD, ["posts.jsonl:3", "'a'", "posts.jsonl:1"]),
@@ -41,8 +40,8 @@ POSTS = {
     "half a character": ("posts.jsonl", '{"id": "a", "text": "x", "m": "\\ud800"}', ["posts.jsonl:1", "surrogates"]),
     "no posts": ("posts.jsonl", "\n", ["posts.jsonl", "empty"]),
     "a header only": ("posts.csv", "id,text\n", ["no post", "posts.csv"]),
-    "no text column": ("posts.csv", "id,body\na,b\n", ["posts.csv:1", "no column text", "id, body"]),
-    "unknown suffix": ("posts.txt", "x", ["posts.txt", "'.txt'", ".jsonl or .csv"]),
+    "no text column": ("posts.csv", "id,body\na,b\n", ["posts.csv:2", "no text", "id, body", "--map"]),
+    "unknown suffix": ("posts.txt", "x", ["posts.txt", "'.txt'", ".jsonl, .csv"]),
 }
 
 
@@ -56,7 +55,8 @@ def test_wrong_posts_are_named_by_file_and_line(desk: Desk, name: str) -> None:
 
 FLAGS = [
     (["nowhere.jsonl"], ["nowhere.jsonl does not exist"]),
-    (["."], [". is a folder"]),
+    (["runs"], ["runs does not exist"]),
+    (["."], [". holds no .txt file", "./*.jsonl"]),
     (["posts.jsonl", "--modality", "cbt", "--modality", "reiki"], ["'reiki'", "act, cbt, dbt"]),
     (["posts.jsonl", "--models", "gpt"], ["unknown profile 'gpt'", "embedded, rehearsal"]),
     (["posts.jsonl", "--rounds", "5-2"], ["'5-2'", "--rounds 2-4"]),
