@@ -26,7 +26,8 @@ MIN_CHARACTERS = 40
 ENGLISH, OTHER = 0.1, 0.85
 """A text is in another language if English is less likely than the first and that one more likely than the second.
 Of 180 public posts in English, cut into 1,356 pieces of eight words, none is; of 51 single sentences in other
-languages, 40 characters or longer, 46 are. Dialect in its own spelling comes near ("I dnt kno how 2 tell my mam": 0.81 Luxembourgish)."""
+languages, 40 characters or longer, 46 are. Dialect in its own spelling comes near ("I dnt kno how 2 tell my mam": 0.81
+Luxembourgish)."""
 _GONE = re.compile(
     r"\s*\[?\s*(?:deleted|removed|deleted by user|removed by (?:reddit|moderator))\s*\]?\s*", re.IGNORECASE
 )
