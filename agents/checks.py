@@ -1,79 +1,32 @@
 """Deterministic checks of plans, turns and dialogues, made before any critic model is asked.
 
 A check is a small function that yields the offending words; it stands in a table under the reason code it finds.
-Word lists and patterns are in checks.yaml. The checks aim at precision: what they find is wrong, and what needs
-judgement is left to the critic.
+Word lists and patterns are in checks.yaml; what danger asks of a reply is in safety.py. The checks aim at precision:
+what they find is wrong, and what needs judgement is left to the critic.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-import yaml
-
+from agents import safety
+from agents.words import any_of, found, listed, overlap, plain, run, sentences, words_of
 from clinical import Knowledge
 from prompts.library import Modality
 from psyllm.reasons import codes_for, meaning
-from psyllm.records import CRISIS_CONTACTS, SAFETY_PROTOCOL, CasePlan, Finding, Post, Reason, Reply, Turn
+from psyllm.records import SAFETY_MODES, SAFETY_PROTOCOL, CasePlan, Finding, Post, Reason, Reply, Turn
 
 DETAIL = 160
 """Most characters of a reason's detail."""
 
-_SAFETY = ("safety_first", "emergency")
 _COPIED_RUN = 12
 _QUOTED = 3
 """Fewest words of a quote that can be looked up."""
-_LISTS: Mapping[str, list[str]] = yaml.safe_load((Path(__file__).parent / "checks.yaml").read_text(encoding="utf-8"))
-
-
-# ---------------------------------------------------------------- text
-
-
-_STRAIGHTENED = {**dict.fromkeys(map(ord, "‘’ʼ´`"), "'"), **dict.fromkeys(map(ord, "‐‑"), "-")}
-
-
-def _plain(text: str) -> str:
-    """NFKC, with straight apostrophes and plain hyphens."""
-    return unicodedata.normalize("NFKC", text.translate(_STRAIGHTENED))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", _plain(text).casefold())
-
-
-def _run(text: str) -> str:
-    """The words alone, spaced, so that one run of words is part of another only at word borders."""
-    return f" {' '.join(_words(text))} "
-
-
-def _sentences(text: str) -> list[str]:
-    return [sentence for sentence in re.split(r"(?<=[.!?])[\"”’']?\s+|\n+", text) if sentence.strip()]
-
-
-@cache
-def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})(?!\w)", re.IGNORECASE)
-
-
-def _listed(*names: str) -> re.Pattern[str]:
-    """One pattern of one or more lists of checks.yaml."""
-    return _any_of(tuple(pattern for name in names for pattern in _LISTS[name]))
-
-
-def _found(pattern: re.Pattern[str], text: str) -> Iterator[str]:
-    return (match[0] for match in pattern.finditer(_plain(text)))
-
-
-def _overlap(one: Iterable[str], other: Iterable[str]) -> float:
-    a, b = set(one), set(other)
-    return len(a & b) / len(a | b) if a | b else 0.0
 
 
 # ---------------------------------------------------------------- table
@@ -88,11 +41,11 @@ class _Table(Generic[Subject]):
     """Reason code -> what yields the offending words."""
 
     def reasons(self, subject: Subject, round_: int = 0) -> tuple[Reason, ...]:
-        found = {code: list(dict.fromkeys(check(subject))) for code, check in self.checks.items()}
+        flaws = {code: list(dict.fromkeys(check(subject))) for code, check in self.checks.items()}
         return tuple(
-            Reason(code=code, role=self.role, round=round_, detail=_cut("; ".join(words)))
-            for code, words in found.items()
-            if words
+            Reason(code=code, role=self.role, round=round_, detail=_cut("; ".join(flawed)))
+            for code, flawed in flaws.items()
+            if flawed
         )
 
 
@@ -128,29 +81,29 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _diagnosis_in_profile(case: _PlanCase) -> Iterator[str]:
-    posted = _run(case.post_text)
+    posted = run(case.post_text)
     for text in case.profile_texts:
-        yield from (label for label in _found(_listed("diagnosis"), text) if _run(label) not in posted)
+        yield from (label for label in found(listed("diagnosis"), text) if run(label) not in posted)
 
 
 def _thin_profile(case: _PlanCase) -> Iterator[str]:
-    words = sum(len(_words(text)) for text in case.profile_texts)
+    words = sum(len(words_of(text)) for text in case.profile_texts)
     if words < 30:
         yield f"{words} words in all"
-    if not any(len(_words(memory)) >= 5 for memory in case.plan.profile.memories):
+    if not any(len(words_of(memory)) >= 5 for memory in case.plan.profile.memories):
         yield "no memory of five words or more"
 
 
 def _copied_from_post(case: _PlanCase) -> Iterator[str]:
-    posted = _run(case.post_text)
+    posted = run(case.post_text)
     for text in _strings(case.plan.model_dump()):
-        words = _words(text)
+        words = words_of(text)
         windows = (words[i : i + _COPIED_RUN] for i in range(len(words) - _COPIED_RUN + 1))
         yield from next(([" ".join(window)] for window in windows if f" {' '.join(window)} " in posted), [])
 
 
 def _twice(texts: Iterable[str]) -> Iterator[str]:
-    counts = Counter(_run(text).strip() for text in texts)
+    counts = Counter(run(text).strip() for text in texts)
     return (text for text, count in counts.items() if text and count > 1)
 
 
@@ -192,29 +145,22 @@ class _ClientCase:
 
 
 def _counselling_words(case: _ClientCase) -> Iterable[str]:
-    words = {word.casefold() for word in _found(_listed("counselling_words"), case.now.client_text)}
-    phrases = list(_found(_listed("counselling_phrases"), case.now.client_text))
+    words = {word.casefold() for word in found(listed("counselling_words"), case.now.client_text)}
+    phrases = list(found(listed("counselling_phrases"), case.now.client_text))
     return [*phrases, *sorted(words)] if phrases or len(words) > 1 else []
 
 
 def _early(case: _ClientCase) -> Iterator[str]:
-    spoken = set(_words(case.now.client_text))
+    spoken = set(words_of(case.now.client_text))
     for item in case.plan.profile.withheld:
-        wanted = {word for word in _words(item.what) if not _listed("stopwords").fullmatch(word)}
+        wanted = {word for word in words_of(item.what) if not listed("stopwords").fullmatch(word)}
         shared = wanted & spoken
         if item.from_round > case.now.round and len(shared) >= 3 and len(shared) >= 0.7 * len(wanted):
-            yield max((s.text for s in case.now.client), key=lambda text: len(shared.intersection(_words(text))))
-
-
-def _method_named(text: str, *, at_risk: bool) -> Iterator[str]:
-    yield from _found(_listed("method"), text)
-    for sentence in _sentences(_plain(text)):
-        if at_risk or _listed("dying").search(sentence):
-            yield from _found(_listed("means"), sentence)
+            yield max((s.text for s in case.now.client), key=lambda text: len(shared.intersection(words_of(text))))
 
 
 def _agreeing(turn: Turn) -> str:
-    opening = _listed("agreement").match(_plain(turn.client_text))
+    opening = listed("agreement").match(plain(turn.client_text))
     return opening[0] if opening else ""
 
 
@@ -229,8 +175,8 @@ _CLIENT = _Table[_ClientCase](
         "too_compliant": _compliant,
         "therapist_speak": _counselling_words,
         "early_disclosure": _early,
-        "profile_leaked": lambda case: _found(_listed("profile_leak"), case.now.client_text),
-        "method_detail": lambda case: _method_named(case.now.client_text, at_risk=False),
+        "profile_leaked": lambda case: found(listed("profile_leak"), case.now.client_text),
+        "method_detail": lambda case: safety.methods(case.now.client_text, at_risk=False),
     },
 )
 
@@ -265,7 +211,7 @@ class _ReplyCase:
 
 @cache
 def _labels_of(knowledge: Knowledge) -> re.Pattern[str]:
-    return _any_of(tuple(re.escape(label) for label in sorted(knowledge.labels(), key=len, reverse=True)))
+    return any_of(tuple(re.escape(label) for label in sorted(knowledge.labels(), key=len, reverse=True)))
 
 
 _CURLY, _STRAIGHT = re.compile(r"“([^”]*)”"), re.compile(r"\"([^\"\n]*)\"")
@@ -281,13 +227,13 @@ def _without_quotes(text: str) -> str:
 
 def verbatim(quote: str, texts: Iterable[str]) -> bool:
     """Whether the quote's words, three or more, stand in this order in one of the texts."""
-    return len(_words(quote)) >= _QUOTED and any(_run(quote) in _run(text) for text in texts)
+    return len(words_of(quote)) >= _QUOTED and any(run(quote) in run(text) for text in texts)
 
 
 def _invented_quotes(case: _ReplyCase) -> Iterator[str]:
     said = (*(turn.client_text for turn in case.turns), *case.earlier)
     for quote in _quotes(case.reply.reasoning):
-        if len(_words(quote)) >= _QUOTED and not verbatim(quote, said):
+        if len(words_of(quote)) >= _QUOTED and not verbatim(quote, said):
             yield quote
 
 
@@ -298,14 +244,14 @@ _ENOUGH = {"claims_met": {"met"}, "claims_provisional": {"met", "provisional"}}
 
 def _overclaimed(case: _ReplyCase) -> Iterator[str]:
     disorder_of = case.knowledge.labels()
-    for sentence in _sentences(_without_quotes(_plain(case.reply.reasoning))):
+    for sentence in sentences(_without_quotes(plain(case.reply.reasoning))):
         about: set[str] = set()
         for clause in _CLAUSES.split(sentence):
             named = case.labels.findall(clause)
             about = {disorder_of[label.lower()] for label in named} or about
             masked = case.labels.sub(_MARK, clause)
             for claim, verdicts in _ENOUGH.items():
-                for match in _listed(claim).finditer(masked):
+                for match in listed(claim).finditer(masked):
                     if _certain(match) and not _supported(case.now.findings, about, clause, verdicts):
                         yield _unmasked(match, named)
 
@@ -313,7 +259,7 @@ def _overclaimed(case: _ReplyCase) -> Iterator[str]:
 def _certain(match: re.Match[str]) -> bool:
     """Whether no doubt, denial or condition stands in the match or in the few words around it."""
     before, after = match.string[: match.start()].split(), match.string[match.end() :].split()
-    return not _listed("unsure").search(" ".join((*before[-6:], match[0], *after[:2])))
+    return not listed("unsure").search(" ".join((*before[-6:], match[0], *after[:2])))
 
 
 def _unmasked(match: re.Match[str], named: Sequence[str]) -> str:
@@ -335,14 +281,14 @@ def _supported(findings: Sequence[Finding], about: set[str], clause: str, verdic
 
 
 def _no_verdict(case: _ReplyCase) -> Iterator[str]:
-    reasoning = _plain(case.reply.reasoning)
-    if case.now.mode not in _SAFETY and not _listed("verdict_words").search(reasoning):
+    reasoning = plain(case.reply.reasoning)
+    if case.now.mode not in SAFETY_MODES and not listed("verdict_words").search(reasoning):
         yield "the reasoning does not say what is and is not supported"
 
 
 def _labels(case: _ReplyCase) -> Iterator[str]:
-    yield from _found(case.labels, case.reply.text)
-    yield from _found(_listed("manual_words"), case.reply.text)
+    yield from found(case.labels, case.reply.text)
+    yield from found(listed("manual_words"), case.reply.text)
 
 
 def _unknown_technique(case: _ReplyCase) -> Iterator[str]:
@@ -354,77 +300,64 @@ def _locked_technique(case: _ReplyCase) -> Iterator[str]:
     technique, mode = case.reply.technique, case.now.mode
     known = case.modality.techniques.get(technique)
     locked = known is not None and known.klass in case.knowledge.locked_classes(mode)
-    if technique != SAFETY_PROTOCOL and (locked or mode in _SAFETY):
+    if technique != SAFETY_PROTOCOL and (locked or mode in SAFETY_MODES):
         yield f"{technique} in mode {mode}"
 
 
 def _many_questions(case: _ReplyCase) -> list[str]:
-    questions = [sentence.strip() for sentence in _sentences(case.reply.text) if "?" in sentence]
-    return questions if case.reply.text.count("?") > (1 if case.now.mode in _SAFETY else 2) else []
+    questions = [sentence.strip() for sentence in sentences(case.reply.text) if "?" in sentence]
+    return questions if case.reply.text.count("?") > (1 if case.now.mode in SAFETY_MODES else 2) else []
 
 
 def _stock_opening(case: _ReplyCase) -> Iterator[str]:
-    if opening := _listed("stock_opening").match(_plain(case.reply.text).lstrip()):
+    if opening := listed("stock_opening").match(plain(case.reply.text).lstrip()):
         yield opening[0]
-    new = _words(case.reply.text)
-    if any(new[:3] == old[:3] and new[:5] != old[:5] for old in map(_words, case.earlier)):
+    new = words_of(case.reply.text)
+    if any(new[:3] == old[:3] and new[:5] != old[:5] for old in map(words_of, case.earlier)):
         yield f"{' '.join(new[:3])} (opened an earlier reply)"
 
 
 def _repeated(case: _ReplyCase) -> Iterator[str]:
-    new = _words(case.reply.text)
-    for old in map(_words, case.earlier):
+    new = words_of(case.reply.text)
+    for old in map(words_of, case.earlier):
         if new[:5] == old[:5]:
             yield " ".join(new[:5])
-        elif _overlap(new, old) >= 0.8:
+        elif overlap(new, old) >= 0.8:
             yield case.reply.text
 
 
 def _advice(case: _ReplyCase) -> list[str]:
-    if case.now.mode in _SAFETY:
+    if case.now.mode in SAFETY_MODES:
         return []
-    text = _plain(case.reply.text)
+    text = plain(case.reply.text)
     items = re.findall(r"^\s*(?:[-*•]|\d+[.)])\s.*", text, re.MULTILINE)
-    pieces = {sentence: _suggestions(sentence) for sentence in _sentences(text) if "?" not in sentence}
+    pieces = {sentence: _suggestions(sentence) for sentence in sentences(text) if "?" not in sentence}
     advice = [sentence for sentence, count in pieces.items() if count]
     return items if len(items) >= 3 else advice if sum(pieces.values()) >= 3 else []
 
 
 def _suggestions(sentence: str) -> int:
-    told = len(_listed("suggestion").findall(sentence)) or bool(_listed("imperative").match(sentence))
+    told = len(listed("suggestion").findall(sentence)) or bool(listed("imperative").match(sentence))
     return told and told + len(re.findall(r",\s(?:and |or )?\w+ing\b", sentence))
-
-
-def _missing_step(case: _ReplyCase) -> Iterator[str]:
-    level = max((risk.level for risk in case.now.risks), default=0)
-    if CRISIS_CONTACTS not in case.reply.text and (
-        case.now.mode in _SAFETY or (case.now.mode == "explore" and level >= 2)
-    ):
-        yield f"the placeholder {CRISIS_CONTACTS} is missing"
-    suicidal = case.now.mode != "ordinary" and any(r.domain == "suicide" and r.level >= 1 for r in case.now.risks)
-    named = any(_listed("plain_words").search(_plain(text)) for text in (*case.earlier, case.reply.text))
-    if suicidal and not named:
-        yield "suicide is not named in plain words"
-
-
-def _forbidden(case: _ReplyCase) -> Iterator[str]:
-    yield from _found(_listed("phone", "hotline", "forbidden"), case.reply.text)
-    yield from _method_named(case.reply.text, at_risk=case.now.mode != "ordinary")
 
 
 _REPLY = _Table[_ReplyCase](
     "therapist",
     {
-        "safety_step_missing": _missing_step,
-        "safety_forbidden": _forbidden,
+        "safety_step_missing": lambda case: safety.missing_steps(case.knowledge, case.turns, case.reply.text),
+        "safety_forbidden": lambda case: safety.forbidden(case.knowledge, case.now, case.reply.text),
+        "danger_not_asked": lambda case: safety.unasked(case.knowledge, case.turns, case.reply.text),
+        "contact_only": lambda case: safety.contact_only(case.now, case.reply.text),
+        "skill_pile_up": lambda case: safety.skills(case.now, case.reply.text),
+        "length_off": lambda case: safety.lengths(case.now, case.reply.text),
         "technique_under_lock": _locked_technique,
         "technique_unknown": _unknown_technique,
         "verdict_overclaimed": _overclaimed,
         "verdict_absent": _no_verdict,
         "quote_not_verbatim": _invented_quotes,
-        "instruction_leak": lambda case: _found(_listed("instruction_leak"), _without_quotes(case.reply.reasoning)),
+        "instruction_leak": lambda case: found(listed("instruction_leak"), _without_quotes(case.reply.reasoning)),
         "label_in_reply": _labels,
-        "self_claim": lambda case: _found(_listed("self_claim"), _without_quotes(case.reply.text)),
+        "self_claim": lambda case: found(listed("self_claim"), _without_quotes(case.reply.text)),
         "stock_opening": _stock_opening,
         "repeated_reply": _repeated,
         "advice_pile_up": _advice,
@@ -442,21 +375,21 @@ def check_reply(knowledge: Knowledge, modality: Modality, turns: Sequence[Turn],
 
 
 def _alike_openings(turns: Sequence[Turn]) -> Iterator[str]:
-    openings = Counter(" ".join(_words(turn.reply.text)[:3]) for turn in turns if turn.reply)
+    openings = Counter(" ".join(words_of(turn.reply.text)[:3]) for turn in turns if turn.reply)
     return (words for words, n in openings.items() if n > 1 and n > openings.total() / 3)
 
 
 def _nothing_new(turns: Sequence[Turn]) -> Iterator[str]:
     said: set[str] = set()
     for turn in turns:
-        sentences = {_run(sentence.text) for sentence in turn.client}
+        sentences = {run(sentence.text) for sentence in turn.client}
         if sentences <= said:
             yield turn.client_text
         said |= sentences
 
 
 def _dropped_risk(turns: Sequence[Turn]) -> Iterator[str]:
-    raised = next((turn for turn in turns if turn.mode in _SAFETY), None)
+    raised = next((turn for turn in turns if turn.mode in SAFETY_MODES), None)
     if raised:
         later = (turn for turn in turns if turn.round > raised.round and turn.mode == "ordinary")
         yield from (f"{raised.mode} in round {raised.round}, ordinary in round {turn.round}" for turn in later)
@@ -465,11 +398,11 @@ def _dropped_risk(turns: Sequence[Turn]) -> Iterator[str]:
 def _personal(turns: Sequence[Turn]) -> Iterator[str]:
     for turn in turns:
         for text in (turn.client_text, *((turn.reply.reasoning, turn.reply.text) if turn.reply else ())):
-            yield from _found(_listed("email", "link", "phone"), text)
+            yield from found(listed("email", "link", "phone"), text)
 
 
 def _equal_lengths(turns: Sequence[Turn]) -> Iterator[str]:
-    lengths = [len(_words(turn.client_text)) for turn in turns]
+    lengths = [len(words_of(turn.client_text)) for turn in turns]
     if len(lengths) >= 4 and max(lengths) <= 1.1 * min(lengths):
         yield f"client turns of {', '.join(map(str, lengths))} words"
 

@@ -18,8 +18,6 @@ from prompts.blocks import TRANSCRIPT_END, transcript
 from psyllm.messages import Message, Prompt, Step
 from psyllm.records import Evidence, Fact, Polarity, Turn
 
-MOST = 6
-"""Disorders whose criteria are sent at once, at most."""
 SentenceNumber = Annotated[int, Field(ge=1, le=500)]
 
 
@@ -64,15 +62,6 @@ class DiagnosisReply(BaseModel):
         return (*evidence, *facts)
 
 
-def offered(knowledge: Knowledge, turns: Sequence[Turn]) -> tuple[str, ...]:
-    """The shortlist at the last turn, in the order in which it grew: what was sent in a round stays in its place."""
-    listed: list[str] = []
-    for number, turn in enumerate(turns):
-        heard = turn.model_copy(update={"evidence": (), "facts": ()})
-        listed += [name for name in knowledge.shortlist((*turns[:number], heard)) if name not in listed]
-    return tuple(listed[:MOST])
-
-
 @lru_cache(maxsize=1024)
 def diagnosis_schema(knowledge: Knowledge, disorders: tuple[str, ...]) -> type[DiagnosisReply]:
     """The answer's schema with the criteria and facts of these disorders, and every risk domain."""
@@ -97,7 +86,7 @@ def diagnosis_schema(knowledge: Knowledge, disorders: tuple[str, ...]) -> type[D
 async def diagnose(cast: Cast, step: Step, turns: Sequence[Turn]) -> DiagnosisReply:
     """One call on the words spoken so far; the last turn is the new one."""
     role = cast.library.roles["diagnostician"]
-    disorders = offered(cast.knowledge, turns)
+    disorders = cast.knowledge.shortlist(turns)
     new = [sentence.n for sentence in turns[-1].client]
     standing = [f"{e.disorder}.{e.criterion} {e.polarity} s{e.sentence}" for t in turns for e in t.evidence]
     standing += [f"{f.name}={f.value} s{f.sentence}" for t in turns for f in t.facts]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, create_model, model_validator
 
 from agents.cast import Cast
 from agents.schema import Line, Passage, Short, list_of, one_of
@@ -69,10 +70,20 @@ class PlanReply(BaseModel):
     scene: SceneReply
     severity: Severity
     rounds: list[Line] = Field(min_length=1, max_length=8)
+    against_first: Line
+    """What in the post speaks against the first candidate; empty where it is chosen."""
     chosen: str
     reasons: list[Line] = Field(min_length=1, max_length=3)
     rejected: list[RejectedReply] = Field(max_length=3)
     profile: ProfileReply
+    first: ClassVar[str] = ""
+    """The first candidate."""
+
+    @model_validator(mode="after")
+    def _first_unless_refused(self) -> Self:
+        if self.first not in ("", self.chosen) and not self.against_first.strip():
+            raise ValueError(f"choose the first candidate, {self.first}, or say in `against_first` why not")
+        return self
 
 
 @lru_cache(maxsize=64)
@@ -80,13 +91,15 @@ def plan_schema(ids: tuple[str, ...], min_rounds: int, max_rounds: int) -> type[
     """The answer's schema for these modality ids and round bounds."""
     choice = one_of(ids)
     rejected = create_model("Rejected", __base__=RejectedReply, id=(choice, ...))
-    return create_model(
+    schema = create_model(
         "plan",
         __base__=PlanReply,
         rounds=(list[Line], Field(min_length=min_rounds, max_length=max_rounds)),
         chosen=(choice, ...),
         rejected=(list_of(rejected), Field(min_length=min(2, len(ids) - 1), max_length=min(3, len(ids) - 1))),
     )
+    schema.first = ids[0]
+    return schema
 
 
 async def plan(cast: Cast, step: Step, post: Post, candidates: Sequence[Modality]) -> PlanReply:
@@ -114,8 +127,10 @@ async def plan(cast: Cast, step: Step, post: Post, candidates: Sequence[Modality
 
 
 def case_plan(answer: PlanReply) -> CasePlan:
-    """The planner's answer as a record."""
+    """The planner's answer as a record; a first candidate that was passed over leads those rejected."""
     profile = answer.profile
+    passed = {answer.first: answer.against_first} if answer.first not in ("", answer.chosen) else {}
+    rejected = passed | {c.id: c.why for c in answer.rejected if c.id not in (answer.chosen, *passed)}
     return CasePlan(
         emotion=Emotion.model_validate(answer.emotion.model_dump()),
         presenting_problem=answer.presenting_problem,
@@ -124,8 +139,9 @@ def case_plan(answer: PlanReply) -> CasePlan:
         rounds=tuple(RoundPlan(focus=focus) for focus in answer.rounds),
         modality=ModalityChoice(
             chosen=answer.chosen,
+            drawn=answer.first,
             reasons=tuple(answer.reasons),
-            rejected=tuple(RejectedModality(id=r.id, why=r.why) for r in answer.rejected if r.id != answer.chosen),
+            rejected=tuple(RejectedModality(id=name, why=why) for name, why in rejected.items()),
         ),
         profile=ClientProfile.model_validate(profile.model_dump()),
     )
@@ -133,5 +149,4 @@ def case_plan(answer: PlanReply) -> CasePlan:
 
 def _offer(modality: Modality) -> str:
     matter = modality.matter
-    line = f"- {matter.id}: {matter.name}. {matter.summary} Fits: {', '.join(matter.indications)}."
-    return line + (f" Not when: {', '.join(matter.contraindications)}." if matter.contraindications else "")
+    return f"- {matter.id}: {matter.name}. {matter.summary} {modality.render('planner')}"

@@ -14,8 +14,9 @@ import typer
 
 from app.cli_clinical import clinical
 from app.cli_intake import intake
+from app.cli_prompt import prompt
 from app.cli_trace import trace
-from app.options import ClientWords, PromptFolder, RecipeFile, RunFolder, SettingsFile, example
+from app.options import ClientWords, LogJson, PromptFolder, RecipeFile, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("intake", epilog=example("psyllm intake RS_2023-01.zst --license 'see Reddit' --out posts.jsonl"))(intake)
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
+app.add_typer(prompt, name="prompt")
 
 
 @app.command(epilog=example("psyllm grow examples/posts.jsonl --run runs/demo --limit 12"))
@@ -75,6 +77,7 @@ def grow(
         float, typer.Option(metavar="MS", min=0, help="Make the rehearsal backend this slow.")
     ] = 0,
     settings: SettingsFile = None,
+    log_json: LogJson = False,
 ) -> None:
     """Grow dialogues from posts. Ctrl-C stops cleanly; the same command goes on where it stopped."""
     from app.grow import GrowOptions, grow_command
@@ -97,6 +100,7 @@ def grow(
             keep_raw=keep_raw,
             rehearsal_latency_ms=rehearsal_latency,
             settings=settings,
+            log_json=log_json,
         )
     )
 
@@ -122,6 +126,21 @@ def export(
     from app.export import export_command
 
     export_command(run, out, include_rehearsal=include_rehearsal, prompts=prompts)
+
+
+@app.command(epilog=example("psyllm desk runs/wizard --role therapist"))
+def desk(
+    run: RunFolder,
+    role: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Only calls to this role.", show_default=False)
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show what waits, and answer nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="When all is answered, wait for further calls.")] = False,
+) -> None:
+    """Answer calls that wait for a person: shows the next one, and takes its answer in your editor."""
+    from app.desk import desk_command
+
+    desk_command(run, role, listing=listing, watch=watch)
 
 
 @app.command(epilog=example("psyllm doctor --models openai"))

@@ -93,8 +93,8 @@ def show_command(name: str, folder: Path | None) -> None:
 
 def check_command(path: Path, folder: Path | None) -> None:
     """Print verdicts, codes and gates right of total. Raises PsyllmError on any wrong verdict or code."""
-    knowledge = Knowledge.load(folder=folder)
     rows, gold = cases.read(path)
+    knowledge = Knowledge.load(folder=folder, lenient=cases.lenient(path))
     outcomes = [cases.judge(knowledge, case) for case in rows]
     score = cases.compare(outcomes, gold)
     table = Table(box=None, pad_edge=False)

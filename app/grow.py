@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from app.screen import console, growing
+from agents.cast import checked_library
+from app.screen import STOPPED, calls_wait, console, growing
 from corpus.posts import Reader, Recipe
 from corpus.waiting import Waiting
 from prompts.library import Library
 from psyllm import __version__
+from psyllm.desk import FOLDER as DESK
+from psyllm.desk import waiting_calls
 from psyllm.errors import Failure, UsageError
 from psyllm.journal import Journal
 from psyllm.logs import configure
@@ -30,9 +33,7 @@ from psyllm.settings import Rules, Settings, load_settings
 
 if TYPE_CHECKING:
     from graphs.grow import Grower, Tally
-
-STOPPED = 130
-"""Exit code after Ctrl-C, as shells expect."""
+    from psyllm.calls import Caller
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,33 @@ class GrowOptions:
     keep_raw: bool = False
     rehearsal_latency_ms: float = 0
     settings: Path | None = None
+    answers_from: Path | None = None
+    """A run whose paid calls are taken over where they are the same."""
+    log_json: bool = False
 
 
 def grow_command(options: GrowOptions) -> None:
     """Grow, show progress, say how to go on. Raises UsageError or Failure; exits with 130 after Ctrl-C."""
-    configure()
+    if code := grow(options):
+        sys.exit(code)
+
+
+def grow(options: GrowOptions) -> int:
+    """As the command, but returns its exit code: 0, 1 if dialogues failed, STOPPED after Ctrl-C."""
+    configure(as_json=options.log_json)
+    console.quiet = options.log_json
     sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn beside a busy event loop
     settings = load_settings(options.settings)
     rules = _rules(settings, options)
-    library = Library(options.prompts or settings.prompts)
-    for name in rules.modalities:
+    library = checked_library(options.prompts or settings.prompts)
+    for name in (*rules.modalities, *rules.coverage):
         library.modality(name)
+    if not rules.shares(library.modalities):
+        raise UsageError(
+            f"no modality is left: [coverage] weighs {', '.join(rules.coverage)},"
+            f" and on offer are {', '.join(rules.modalities or library.modalities)}",
+            hint="give one of those on offer a weight above 0 in [coverage]",
+        )
     for name in dict.fromkeys(settings.cast(options.profile).values()):
         model = settings.models[name]
         model.api_key(name)
@@ -77,12 +94,12 @@ def grow_command(options: GrowOptions) -> None:
             tally, stopped = runner.run(_grow(settings, options, rules, library, waiting))
         except (asyncio.CancelledError, KeyboardInterrupt):
             console.print("stopped at once; finished calls are kept, and the same command goes on", style="yellow")
-            sys.exit(STOPPED)
+            _say_what_waits(options.run)
+            return STOPPED
     _farewell(options.run, tally, stopped=stopped)
     if stopped:
-        sys.exit(STOPPED)
-    if tally.by_status[Status.FAILED]:
-        sys.exit(1)
+        return STOPPED
+    return 1 if tally.by_status[Status.FAILED] else 0
 
 
 def _rules(settings: Settings, options: GrowOptions) -> Rules:
@@ -100,7 +117,7 @@ def _rules(settings: Settings, options: GrowOptions) -> Rules:
         changes["client_words"] = options.client_words
     if options.keep_all:
         changes["keep_all"] = True
-    return Rules.model_validate(settings.grow.model_dump() | changes)
+    return Rules.model_validate(settings.rules.model_dump() | changes)
 
 
 def _read(options: GrowOptions) -> Waiting:
@@ -134,13 +151,14 @@ async def _grow(
             loop.call_soon_threadsafe(grower.stop, failure)
 
     facts = fingerprint(settings, options.profile, rules, library)
-    journal = Journal.open(options.run, facts, __version__, on_failure)
+    journal = Journal.open(options.run, facts, __version__, on_failure, options.answers_from)
     with ExitStack() as stack:
         stack.callback(journal.close)
         finished = journal.finished()
         waiting.begin(journal, lambda post_id: dialogue_id(rules.seed, post_id, 0) in finished)
         journal.add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
         journal.flush()
+        journal.note("profile", options.profile or settings.profile)
         async with seated(
             settings,
             options.profile,
@@ -150,9 +168,10 @@ async def _grow(
             concurrency=options.concurrency,
             rehearsal_latency_ms=options.rehearsal_latency_ms,
         ) as (cast, caller):
-            places = sum({id(e): e.settings.concurrency for e in caller.endpoints.values()}.values())
-            width = 2 * (options.concurrency or places)
-            with growing(cast.rehearsal) as show:
+            if any(endpoint.settings.kind == "desk" for endpoint in caller.endpoints.values()):
+                console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
+            width = _open_dialogues(caller, options.concurrency)
+            with growing(cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
                 grower = Grower(
                     cast,
                     caller,
@@ -168,6 +187,16 @@ async def _grow(
                     await grower.run()
             journal.flush()
             return grower.tally, grower.tally.done < grower.tally.total
+
+
+def _open_dialogues(caller: Caller, concurrency: int | None) -> int:
+    """Twice the places of all models: `concurrency` is each one's, but not a desk's, where calls may wait for days."""
+    places = {endpoint.name: endpoint.settings for endpoint in caller.endpoints.values()}.values()
+    return 2 * sum((model.kind != "desk" and concurrency) or model.concurrency for model in places)
+
+
+def _at_desk(run: Path) -> str:
+    return f"`psyllm desk {run}`"
 
 
 class _interruptible:
@@ -205,4 +234,14 @@ def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
         console.print("stopped; nothing is lost, and the same command goes on", style="yellow")
     elif failed := tally.by_status[Status.FAILED]:
         console.print(f"{failed} failed; `psyllm status` says why, the same command tries them again", style="yellow")
+    _say_what_waits(run)
     console.print(f"next: psyllm status {run}", style="dim", soft_wrap=True)
+
+
+def _say_what_waits(run: Path) -> None:
+    if waiting := len(waiting_calls(run)):
+        console.print(
+            f"{calls_wait(waiting)} at the desk; answer with {_at_desk(run)}",
+            style="yellow",
+            soft_wrap=True,
+        )

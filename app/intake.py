@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-from app.screen import console, out
+from app.screen import STOPPED, console, out
 from corpus.duplicates import Duplicates
 from corpus.intake import STEPS, Decision, Taken, take_in
 from corpus.posts import Field, Raw, Reader, Recipe, used_twice
@@ -26,8 +26,6 @@ from psyllm.errors import Failure, UsageError
 from psyllm.records import Post, Reason
 from psyllm.runs import Run
 
-STOPPED = 130
-"""Exit code after Ctrl-C, as shells expect."""
 _COLOURS = {"kept": "dim", "changed": "cyan", "flagged": "yellow", "out": "red"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,10 @@ class PlainConsole(Console):
 console = PlainConsole(stderr=True)
 out = PlainConsole()
 
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells expect."""
+COLOURS: Mapping[str, str] = {"accepted": "green", "rejected": "red", "screened_out": "yellow", "failed": "magenta"}
+"""Status -> the colour in which every screen shows it."""
 REHEARSAL = "rehearsal: stand-in words by rule, no model; for trying the software, not for training"
 
 
@@ -49,6 +53,10 @@ def tokens(count: int) -> str:
 def dollars(cost: float | None) -> str:
     """USD, or 'no price' where psyllm.toml gives none."""
     return "no price" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:,.2f}"
+
+
+def calls_wait(count: int) -> str:
+    return "1 call waits" if count == 1 else f"{count} calls wait"
 
 
 class GrowView:
@@ -98,6 +106,8 @@ class GrowView:
             style="dim",
         )
         rows: list[RenderableType] = [self._progress, grid, spent]
+        if meter.at_desk:
+            rows.append(Text(f"{meter.at_desk} waiting at the desk: psyllm desk {self._grower.journal.folder}", "cyan"))
         if tally.by_reason:
             rows.append(Text("reasons: " + ", ".join(f"{code} {n}" for code, n in tally.by_reason.most_common(5))))
         if self._rehearsal:
@@ -106,10 +116,10 @@ class GrowView:
 
 
 @contextmanager
-def growing(rehearsal: bool) -> Iterator[GrowView]:
+def growing(rehearsal: bool, *, live: bool) -> Iterator[GrowView]:
     """The live view while a run grows; one line at most where stderr is no terminal."""
     view = GrowView(rehearsal)
-    if not console.is_terminal:
+    if not live:
         if rehearsal:
             console.print(REHEARSAL)
         yield view

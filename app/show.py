@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -11,25 +12,57 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from app.screen import REHEARSAL, dollars, out
+from app.machine import show_json
+from app.screen import COLOURS, REHEARSAL, dollars, out, tokens
 from prompts.blocks import SYSTEM_NAMES
 from psyllm.errors import UsageError
-from psyllm.records import Critique, Dialogue, Evidence, Fact, Status, Turn
+from psyllm.records import Cleared, Critique, Dialogue, Evidence, Fact, Refused, Risk, Status, Turn
 from psyllm.runs import Run, StoredCall
+from psyllm.runs.steps import totals, tree
 
 
-def show_command(folder: Path, short_id: str | None, step: int | None) -> None:
-    """Print one dialogue, or one of its calls as sent and answered. Raises UsageError if there is none such."""
+def show_command(folder: Path, short_id: str | None, step: int | None, *, as_json: bool = False) -> None:
+    """Print one dialogue and its calls, or one call as sent and answered. Raises UsageError if there is none such."""
     with Run(folder) as run:
         dialogue = run.dialogue(short_id) if short_id else _example(run)
         calls = list(run.calls(dialogue.id))
-    if step is None:
-        out.print(render(dialogue))
-        out.print(f"{len(calls)} calls; --step N shows one as it was sent and answered", style="dim")
-    elif step < len(calls):
+    if step is not None and step >= len(calls):
+        raise UsageError(f"dialogue {dialogue.id} has no step {step}", hint=f"steps are 0 to {len(calls) - 1}")
+    if as_json:
+        show_json(calls[step] if step is not None else {"dialogue": dialogue, "calls": calls})
+    elif step is not None:
         out.print(render_call(calls[step]))
     else:
-        raise UsageError(f"dialogue {dialogue.id} has no step {step}", hint=f"steps are 0 to {len(calls) - 1}")
+        out.print(render(dialogue))
+        out.print(render_calls(calls))
+
+
+def render_calls(calls: Sequence[StoredCall]) -> RenderableType:
+    """The tree of rounds, nodes and calls, with what each took."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in ("step", "calls", "role", "model", "in", "cached", "out", "s", "cost", ""):
+        number = heading in ("step", "in", "cached", "out", "s", "cost")
+        table.add_column(heading, justify="right" if number else "left", no_wrap=heading != "")
+    rounds: set[int] = set()
+    for node in tree(calls):
+        for call in node.calls:
+            lead = ("plan" if not node.round else f"round {node.round}") if node.round not in rounds else ""
+            rounds.add(node.round)
+            again = f" attempt {node.attempt + 1}" if node.attempt and call is node.calls[0] else ""
+            own = f"{node.name}{again}" if call is node.calls[0] else "  corrected"
+            name = Text.assemble((f"{lead:<9}", "bold"), own)
+            notes = [*call.retries, *([f"did not fit: {call.error}"] if call.error else [])]
+            spent = map(tokens, (call.prompt_tokens, call.cached_tokens, call.completion_tokens))
+            took = (f"{call.seconds:.2f}", dollars(call.cost_usd))
+            table.add_row(
+                str(call.position), name, call.role, call.model, *spent, *took, Text("; ".join(notes), "yellow")
+            )
+    sums = totals(calls)
+    footer = (
+        f"{sums.calls} calls, {tokens(sums.prompt_tokens)} tokens in, {tokens(sums.completion_tokens)} out, "
+        f"{dollars(sums.cost_usd)}, {sums.seconds:.1f} s, {sums.retries} retries; --step N shows one"
+    )
+    return Group(Text(), table, Text(footer, style="dim"))
 
 
 def render_call(call: StoredCall) -> RenderableType:
@@ -69,8 +102,10 @@ def render(dialogue: Dialogue) -> RenderableType:
 
 
 def _head(dialogue: Dialogue) -> RenderableType:
-    colour = {"accepted": "green", "rejected": "red"}.get(dialogue.status, "yellow")
+    colour = COLOURS[dialogue.status]
     lines = [Text.assemble((dialogue.status.replace("_", " "), f"bold {colour}"), f"   post {dialogue.post_id}")]
+    if dialogue.forked_from:
+        lines.append(Text(f"fork of {dialogue.forked_from}", style="magenta"))
     lines += [Text(f"{r.code} ({r.role}, round {r.round}): {r.detail}", style=colour) for r in dialogue.reasons]
     if plan := dialogue.plan:
         lines.append(Text(f"{plan.presenting_problem}"))
@@ -91,7 +126,7 @@ def _turn(turn: Turn) -> list[RenderableType]:
         parts += _sent_back(" ".join(sent_back.sentences), sent_back.critique)
     for sentence in turn.client:
         parts.append(Text.assemble((f"s{sentence.n:<3}", "dim"), (sentence.text, "cyan")))
-    if turn.findings or turn.mode != "ordinary":
+    if turn.findings or any(risk.level or risk.cleared or risk.refused for risk in turn.risks):
         parts.append(Padding(_verdicts(turn), (1, 0, 0, 4)))
     for drop in turn.dropped:
         parts.append(
@@ -128,6 +163,17 @@ def _verdicts(turn: Turn) -> Table:
     for f in turn.findings:
         table.add_row(f.name, SYSTEM_NAMES[f.system], Text(f.verdict, style=colours[f.verdict]), f.why)
     for risk in turn.risks:
-        if risk.level:
-            table.add_row(f"risk: {risk.domain}", "", f"level {risk.level}", f"mode {risk.mode}")
+        if risk.level or risk.cleared or risk.refused:
+            table.add_row(f"risk: {risk.domain}", "", f"level {risk.level}", "\n".join(_danger(risk)))
     return table
+
+
+def _danger(risk: Risk) -> list[str]:
+    """The mode, and what the second reader took out of the risk or wanted to."""
+    cleared = [f's{c.sentence} cleared from level {c.level} as {_kind(c)}: "{c.quote}"' for c in risk.cleared]
+    refused = [f's{r.sentence} not cleared as {_kind(r)}, {r.why}: "{r.quote}"' for r in risk.refused]
+    return [f"mode {risk.mode}", *cleared, *refused]
+
+
+def _kind(lowered: Cleared | Refused) -> str:
+    return lowered.kind.replace("_", " ")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rich.bar import Bar
 from rich.table import Table
 
-from app.screen import REHEARSAL, dollars, out, tokens
+from app.screen import COLOURS, REHEARSAL, dollars, out, tokens
 from clinical import Knowledge
 from psyllm.reasons import meaning
 from psyllm.records import Status
-from psyllm.runs import Run
+from psyllm.runs import Coverage, Run
 
 
 def status_command(folder: Path) -> None:
@@ -24,10 +25,11 @@ def status_command(folder: Path) -> None:
         if reasons := run.reasons():
             out.print(_reasons(reasons))
             out.print()
-        if modalities := run.accepted_by_modality():
+        coverage = run.coverage()
+        if any(row.chosen for row in coverage):
             shares = Table.grid(padding=(0, 6))
             modes = run.accepted_by_mode()
-            shares.add_row(_shares("modality", modalities), _shares("response mode", modes) if modes else "")
+            shares.add_row(_coverage(coverage), _shares("response mode", modes) if modes else "")
             out.print(shares)
             out.print()
         if spend := run.spend():
@@ -61,13 +63,7 @@ def _funnel(folder: Path, total: int, counts: dict[Status, int]) -> Table:
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
-    colours = {
-        Status.ACCEPTED: "green",
-        Status.REJECTED: "red",
-        Status.SCREENED_OUT: "yellow",
-        Status.FAILED: "magenta",
-    }
-    rows = [(status.replace("_", " "), counts[status], colours[status]) for status in Status]
+    rows = [(status.replace("_", " "), counts[status], COLOURS[status]) for status in Status]
     rows.append(("not done", total - sum(counts.values()), "white"))
     for name, count, colour in rows:
         table.add_row(name, str(count), Bar(max(total, 1), 0, count, width=40, color=colour))
@@ -83,6 +79,30 @@ def _reasons(reasons: list[tuple[str, str, str, int]]) -> Table:
     for _, code, role, count in reasons:
         table.add_row(str(count), code, role, meaning(code))
     return table
+
+
+def _coverage(rows: list[Coverage]) -> Table:
+    """Shares of what was drawn and accepted beside the wanted ones; +- is the standard error of a fair draw."""
+    table = Table(title="by modality", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for heading in ("modality", "wanted", "drawn", "", "accepted", "", "rounds", "in safety"):
+        table.add_column(heading, justify="left" if heading == "modality" else "right")
+    drawn, accepted = sum(row.drawn for row in rows), sum(row.accepted for row in rows)
+    for row in sorted(rows, key=lambda row: (-row.wanted, -row.accepted, row.modality)):
+        table.add_row(
+            row.modality,
+            f"{row.wanted:.0%}",
+            str(row.drawn),
+            _share(row.drawn, drawn, row.wanted),
+            str(row.accepted),
+            _share(row.accepted, accepted, row.wanted),
+            str(row.rounds),
+            str(row.safety_rounds),
+        )
+    return table
+
+
+def _share(count: int, of: int, wanted: float) -> str:
+    return f"{count / of:.0%} ±{math.sqrt(wanted * (1 - wanted) / of):.0%}" if of else "-"
 
 
 def _shares(name: str, rows: list[tuple[str, int, int]]) -> Table:

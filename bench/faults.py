@@ -23,6 +23,7 @@ from graphs.table import fingerprint, seated
 from prompts.library import Library
 from psyllm import __version__
 from psyllm.journal import Journal
+from psyllm.logs import configure
 from psyllm.records import Critique, Decision, Dialogue, Dropped, Evidence, Status, Turn
 from psyllm.rehearsal import RehearsalProcess
 from psyllm.rehearsal.request import digest
@@ -206,6 +207,7 @@ def report(steps: Sequence[Step]) -> str:
 
 
 def main() -> None:
+    configure()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--fault-rate", type=float, default=0.25)

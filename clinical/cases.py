@@ -104,6 +104,11 @@ def read(path: Path) -> tuple[list[Case], list[Gold]]:
     return cases, gold
 
 
+def lenient(path: Path) -> bool:
+    """Whether the file, which can be read, asks for the lenient profile."""
+    return bool(yaml.safe_load(path.read_text(encoding="utf-8")).get("profile") == "lenient")
+
+
 def _stripped(node: Any) -> Any:
     if isinstance(node, dict):
         return {key: _stripped(value) for key, value in node.items() if key not in GOLD}

@@ -15,34 +15,55 @@ MOST = 6
 """Disorders on a shortlist, at most."""
 FIRST, LATER = 4, 2
 """Disorders that the first and a later turn may add, at most, so that early words do not take every place."""
+FEWEST = 4
+"""Disorders that are on the list from the first turn on: its free places go to weak cues, then to common disorders."""
 
 
 def shortlist(disorders: Mapping[str, Disorder], systems: Sequence[System], turns: Sequence[Turn]) -> tuple[str, ...]:
     """The disorders that the words so far point at, strongest first within a turn; a later turn only adds.
 
-    Standing evidence and the redirect of an exclusion that a fact made true come first.
+    A turn's own evidence and facts, which come of its list, count from the next turn on: what they name, and the
+    redirect of an exclusion that a fact made true, comes first there.
     """
     listed: list[str] = []
     heard: dict[str, set[int]] = {name: set() for name in disorders}
     for number, turn in enumerate(turns):
         words = [normal(sentence.text) for sentence in turn.client]
-        new = {name: _hits(disorder, words) - heard[name] for name, disorder in disorders.items()}
-        for name, hits in new.items():
-            heard[name] |= hits
-        pointed = [e.disorder for e in turn.evidence] + list(_redirects(disorders, systems, listed, turn))
+        new = {name: hits(disorder, words) - heard[name] for name, disorder in disorders.items()}
+        for name, found in new.items():
+            heard[name] |= found
+        pointed = _pointed(disorders, systems, listed, turns[number - 1]) if number else []
         cued = sorted((name for name in disorders if new[name]), key=lambda name: -len(heard[name]))
-        room = FIRST if number == 0 else LATER
+        room = LATER if number else FIRST
         for name in [*dict.fromkeys(pointed), *cued]:
             if name in disorders and name not in listed and (room > 0 or name in pointed):
                 listed.append(name)
                 room -= 1
-        if not listed:
-            listed += [name for name, disorder in disorders.items() if disorder.common] or list(disorders)[:1]
+        if len(listed) < FEWEST:
+            listed += [name for name in _weakly(disorders, words) if name not in listed][: FEWEST - len(listed)]
     return tuple(listed[:MOST])
 
 
-def _hits(disorder: Disorder, sentences: Iterable[str]) -> set[int]:
+def hits(disorder: Disorder, sentences: Iterable[str]) -> set[int]:
+    """Which of the disorder's cues stand in normalised sentences."""
     return {i for text in sentences for i, cue in enumerate(disorder.cues) if cue.search(text)}
+
+
+def _weakly(disorders: Mapping[str, Disorder], sentences: Sequence[str]) -> list[str]:
+    """Those of which two criteria or more share a word with the sentences, most first, and the common ones."""
+    spoken = " ".join(sentences)
+    shared = {
+        name: sum(c.mention is not None and c.mention.search(spoken) is not None for c in disorder.criteria)
+        for name, disorder in disorders.items()
+    }
+    named = [name for name, disorder in disorders.items() if shared[name] > 1 or disorder.common]
+    return sorted(named or list(disorders)[:1], key=lambda name: (-shared[name], not disorders[name].common))
+
+
+def _pointed(
+    disorders: Mapping[str, Disorder], systems: Sequence[System], listed: Sequence[str], turn: Turn
+) -> list[str]:
+    return [e.disorder for e in turn.evidence] + list(_redirects(disorders, systems, listed, turn))
 
 
 def _redirects(
@@ -62,7 +83,7 @@ def factors(table: Mapping[str, Factor], turns: Sequence[Turn], findings: Sequen
     """Factors suggested by words, by a raised risk, or by the lack of any open verdict, in the order of the file."""
     words = [normal(sentence.text) for turn in turns for sentence in turn.client]
     raised = {risk.domain for turn in turns for risk in turn.risks if risk.level > 0}
-    found = {name for name, factor in table.items() if _suggested(factor, words)}
+    found = {name for name, factor in table.items() if suggested(factor, words)}
     if raised & {"suicide", "self_harm"}:
         found.add("suicidality_code")
     if not any(finding.verdict in ("met", "provisional") for finding in findings):
@@ -70,7 +91,9 @@ def factors(table: Mapping[str, Factor], turns: Sequence[Turn], findings: Sequen
     return tuple(name for name in table if name in found)
 
 
-def _suggested(factor: Factor, words: Sequence[str]) -> bool:
+def suggested(factor: Factor, words: Sequence[str]) -> bool:
+    """Whether the factor's cues stand in normalised sentences; one without cues never is."""
+
     def heard(patterns: Iterable[object]) -> bool:
         return any(pattern.search(text) for pattern in patterns for text in words)  # type: ignore[attr-defined]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from clinical import coding
-from clinical.logic import Compare, Count, Leaf, Not, Rule, Truth, Value, evaluate, leaves
+from clinical.logic import About, Compare, Count, Leaf, Not, Rule, Truth, Value, evaluate, leaves
 from clinical.schema import Block, Disorder, Exclusion, Exclusive, FactSpec
 from psyllm.records import Evidence, Fact, Finding, System, Verdict
 
@@ -72,9 +72,18 @@ def known(
     defaults: dict[str, Value] = {name: spec.default for name, spec in specs.items() if spec.default is not None}
     return Known(
         held={e.criterion: e.polarity == "asserts" for e in claims},
-        facts=defaults | {f.name: f.value for f in stated},
+        facts=defaults | {f.name: About(f.value) if f.approx else f.value for f in stated},
         specs=specs,
     )
+
+
+def relaxed(block: Block) -> Block:
+    """The block of short texts: a substance or an illness that nobody asked about weakens nothing."""
+    exclusions = tuple(
+        each.model_copy(update={"if_unknown": "ignore"}) if each.id in ("substance", "medical") else each
+        for each in block.exclusions
+    )
+    return block.model_copy(update={"exclusions": exclusions})
 
 
 def judge(disorder: Disorder, system: System, block: Block, now: Known) -> Ruling:

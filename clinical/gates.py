@@ -53,7 +53,8 @@ def sift(
             refusal = _evidence(claim, *heard[claim.sentence], offers, standing, quote, used)
         else:
             refusal = _fact(claim, *heard[claim.sentence], offers, clock)
-            if refusal is None and claim in [*(f for turn in turns for f in turn.facts), *facts]:
+            held = [f.model_copy(update={"approx": False}) for f in (*(f for t in turns for f in t.facts), *facts)]
+            if refusal is None and claim in held:
                 refusal = "single_use", f"already held from s{claim.sentence}"
         if refusal is not None:
             dropped.append(Dropped(claim=proposed, gate=refusal[0], why=refusal[1]))
@@ -63,7 +64,8 @@ def sift(
             evidence.append(claim)
             used.append((claim, quote))
         else:
-            facts.append(claim)
+            about = claim.name == "duration_days" and clock.hedged(heard[claim.sentence][0].text)
+            facts.append(claim.model_copy(update={"approx": about}))
     return tuple(evidence), tuple(facts), tuple(dropped)
 
 
@@ -113,7 +115,7 @@ def _evidence(
     offer = offers.get(claim.disorder)
     if offer is None or claim.criterion not in offer.criteria:
         return "criterion", f"there is no criterion {claim.disorder}.{claim.criterion}"
-    if refusal := _used(claim, said, standing, quote, used):
+    if refusal := _used(claim, said, offer, standing, quote, used):
         return refusal
     criterion = offer.criteria[claim.criterion]
     scope = said.scope((*criterion.words, *criterion.about), quote)
@@ -125,7 +127,8 @@ def _evidence(
         return "label", f"{label!r} is a label, not a symptom"
     if said.bare_answer:
         return None if _asked_plainly(asked, said, criterion) else ("acquiescence", "a bare yes or no asserts nothing")
-    if negations and all(negations):
+    well = said.dismisses((*criterion.words, *criterion.about), [clause.text for clause in scope])
+    if (negations and all(negations)) or said.clipped(quote) or well:
         return "negation", f"the sentence denies it: {said.text}"
     if not criterion.others and (somebody := said.somebody_else(scope)):
         return "experiencer", f"it is about {somebody!r}"
@@ -141,20 +144,36 @@ def _evidence(
 
 
 def _used(
-    claim: Evidence, said: Said, standing: Sequence[Evidence], quote: str, used: Sequence[tuple[Evidence, str]]
+    claim: Evidence,
+    said: Said,
+    offer: Offer,
+    standing: Sequence[Evidence],
+    quote: str,
+    used: Sequence[tuple[Evidence, str]],
 ) -> Refusal:
-    """One span supports one criterion of a disorder: by the quotes where they are known, else by counting clauses."""
-    same = [e.criterion for e in standing if (e.disorder, e.sentence) == (claim.disorder, claim.sentence)]
+    """One span supports one criterion of a disorder and system: by the quotes if known, else by counting clauses."""
+    same = [
+        e.criterion
+        for e in standing
+        if (e.disorder, e.sentence) == (claim.disorder, claim.sentence) and not _apart(e.criterion, claim, offer)
+    ]
     if quote and (start := said.text.find(quote)) >= 0:
         for other, words in used:
             at = said.text.find(words)
             overlap = words and at >= 0 and at < start + len(quote) and start < at + len(words)
-            if overlap and (other.disorder, other.sentence) == (claim.disorder, claim.sentence):
+            same_place = (other.disorder, other.sentence) == (claim.disorder, claim.sentence)
+            if overlap and same_place and not _apart(other.criterion, claim, offer):
                 return "single_use", f"these words already count for {other.criterion}"
         return ("single_use", f"already held from s{claim.sentence}") if claim.criterion in same else None
     if claim.criterion in same or len(same) >= len(said.parts):
         return "single_use", f"s{claim.sentence} already counts for {', '.join(same)}"
     return None
+
+
+def _apart(criterion: str, claim: Evidence, offer: Offer) -> bool:
+    """Whether no system counts both criteria."""
+    one, other = offer.criteria[criterion].sys, offer.criteria[claim.criterion].sys
+    return None not in (one, other) and one != other
 
 
 _COMPOUND = re.compile(r"\b(?:and|or|as well as|along with)\b|,")
@@ -189,6 +208,7 @@ def _fact(claim: Fact, said: Said, asked: str, offers: Mapping[str, Offer], cloc
     if ongoing and (when := said.over(said.parts)):
         return "past", f"it is past: {when!r}"
     plain_no = claim.value is False and spec.negatable and said.rules_out() and not said.answers
+    plain_no = plain_no and not _of_another(claim, said, offers)
     if spec.cues and not plain_no and not any(cue.search(f"{said.text} {asked}") for cue in spec.cues):
         return "grounding", f"the sentence does not speak of it: {spec.meaning}"
     if claim.value is True and any(pattern.search(said.text) for pattern in spec.against):
@@ -201,6 +221,12 @@ def _fact(claim: Fact, said: Said, asked: str, offers: Mapping[str, Offer], cloc
     ):
         return "negation", f"the sentence denies it: {said.text}"
     return None
+
+
+def _of_another(claim: Fact, said: Said, offers: Mapping[str, Offer]) -> bool:
+    """Whether the sentence has the cues of another fact that people deny: a no to drugs says nothing of mania."""
+    specs = {name: spec for offer in offers.values() for name, spec in offer.facts.items() if spec.negatable}
+    return any(name != claim.name and _cued(spec, said) for name, spec in specs.items())
 
 
 def _cued(spec: FactSpec, said: Said) -> list[str]:

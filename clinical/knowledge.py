@@ -7,13 +7,14 @@ findings = knowledge.assess(evidence, facts)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from clinical import coding, cues, engine, files, gates, risk
 from clinical.durations import Clock
+from clinical.heard import Heard
 from clinical.logic import Compare, Leaf
 from clinical.schema import SYSTEMS, Block, ContactTable, Disorder, Durations, Factor, FactSpec, Relations, RiskTable
 from psyllm.errors import UsageError
@@ -35,9 +36,13 @@ class Knowledge:
     durations: Durations
     risk_table: RiskTable
     contact_table: ContactTable
+    lenient: bool = False
+    """Whether a substance or an illness that nobody asked about leaves a verdict as it is."""
 
     @classmethod
-    def load(cls, systems: Sequence[System] = SYSTEMS, folder: Path | None = None) -> Knowledge:
+    def load(
+        cls, systems: Sequence[System] = SYSTEMS, folder: Path | None = None, *, lenient: bool = False
+    ) -> Knowledge:
         """Read criteria/*.yaml and the other files of a folder (default: the shipped one).
 
         Raises UsageError with every problem: file, line and value.
@@ -62,6 +67,7 @@ class Knowledge:
             durations=tables.durations,
             risk_table=tables.risk,
             contact_table=tables.contacts,
+            lenient=lenient,
         )
 
     @cached_property
@@ -112,6 +118,10 @@ class Knowledge:
         """The disorders whose criteria are worth sending, at most six; it only grows from turn to turn."""
         return cues.shortlist(self.disorders, self.systems, turns)
 
+    def heard(self, turns: Sequence[Turn]) -> Heard:
+        """What the client's words suggest, to be asked by the ids that prompts name."""
+        return Heard(self.disorders, self.factors, self.risk_table.domains, turns)
+
     def heard_factors(self, turns: Sequence[Turn], findings: Sequence[Finding]) -> tuple[str, ...]:
         """Factors that the client's words or a raised risk suggest; no_diagnosis when no verdict is open."""
         return cues.factors(self.factors, turns, findings)
@@ -158,7 +168,12 @@ class Knowledge:
         """As `assess`, with where each points to and what its codes rest on; `also` names disorders judged anyway."""
         named = {e.disorder for e in evidence} | {name for fact in facts for name in fact.disorders} | set(also)
         rulings = [
-            engine.judge(disorder, system, block, engine.known(disorder, evidence, facts, self.facts))
+            engine.judge(
+                disorder,
+                system,
+                engine.relaxed(block) if self.lenient else block,
+                engine.known(disorder, evidence, facts, self.facts),
+            )
             for disorder in self.disorders.values()
             if disorder.id in named
             for system, block in self._blocks(disorder).items()
@@ -186,9 +201,18 @@ class Knowledge:
         listed = [factor.icd10cm if system == "dsm5tr" else factor.icd11 for factor in self.factors.values()]
         return (*found, *(code for codes in listed for code in codes))
 
-    def grade(self, proposed: Sequence[Risk], turns: Sequence[Turn]) -> tuple[Risk, ...]:
-        """Suicide, and each further domain above level 0: the highest of screen, proposal and what was reached."""
-        graded = (risk.grade(name, domain, proposed, turns) for name, domain in self.risk_table.domains.items())
+    def grade(
+        self, proposed: Sequence[Risk], turns: Sequence[Turn], cleared: Mapping[str, Collection[int]] | None = None
+    ) -> tuple[Risk, ...]:
+        """Suicide, and each further domain above level 0: the highest of screen, proposal and what was reached.
+
+        `cleared`: domain -> sentences that count for it no longer.
+        """
+        gone = cleared or {}
+        graded = (
+            risk.grade(name, domain, proposed, turns, gone.get(name, ()))
+            for name, domain in self.risk_table.domains.items()
+        )
         return tuple(found for found in graded if found.level > 0 or found.domain == "suicide")
 
     def mode(self, risks: Sequence[Risk]) -> Mode:
@@ -197,7 +221,7 @@ class Knowledge:
         return found.mode if found else "ordinary"
 
     def protocol(self, risks: Sequence[Risk]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """(must, must not) of the most urgent risk; both empty when none is above level 0."""
+        """(must, must not) of the most urgent risk; both empty in ordinary mode."""
         return risk.protocol(self.risk_table, risks)
 
     def locked_classes(self, mode: Mode) -> frozenset[str]:

@@ -14,6 +14,13 @@ from typing import TypeAlias
 
 Truth: TypeAlias = bool | None
 Value: TypeAlias = bool | float
+NEAR = 1.1
+"""How far beyond a threshold an approximate number must lie, as a factor."""
+
+
+class About(float):
+    """A number that was said as "about so much"."""
+
 
 _RANGE = re.compile(r"([A-Z])(\d+)\.\.\1(\d+)")
 _CRITERION = re.compile(r"[A-Z]\d+")
@@ -154,7 +161,8 @@ def _compare(test: Compare, value: Value | None) -> Truth:
     if test.op == "is":
         return value == test.value
     if _COMPARE[test.op](value, test.value):
-        return True
+        near = isinstance(value, About) and test.op in ("ge", "gt") and value < test.value * NEAR
+        return None if near else True
     close = test.grey is not None and (value >= test.grey if test.op in ("ge", "gt") else value <= test.grey)
     return None if close else False
 

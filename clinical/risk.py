@@ -1,19 +1,17 @@
 """Risk, graded before and apart from diagnosis: the screen in code and the model's proposal, the higher wins.
 
-A level once reached never drops within a dialogue; reasons for living and lighter moods lower nothing.
+A level once reached never drops within a dialogue; reasons for living and lighter moods lower nothing. A sentence that
+a second reader cleared counts for that domain no longer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import get_args
+from collections.abc import Collection, Iterable, Sequence
 
-from clinical.schema import Domain, RiskTable
+from clinical.schema import Domain, RiskTable, Rung
 from clinical.sentence import normal
-from psyllm.records import Mode, Risk, Turn
+from psyllm.records import MODES, Mode, Risk, Turn
 
-MODES: tuple[Mode, ...] = get_args(Mode)
-"""From the least to the most urgent."""
 RAISED = 2
 """The level from which a domain's `if_raised` patterns count."""
 
@@ -30,20 +28,31 @@ def screen(sentence: str, domain: Domain, standing: int = 0) -> int:
     return 0
 
 
-def grade(name: str, domain: Domain, proposed: Iterable[Risk], turns: Sequence[Turn]) -> Risk:
-    """One domain after the last turn. A proposal that names no client sentence counts as level 1 at most."""
+def graver(one: Mode, other: Mode) -> Mode:
+    """The more urgent of two modes."""
+    return max(one, other, key=MODES.index)
+
+
+def grade(
+    name: str, domain: Domain, proposed: Iterable[Risk], turns: Sequence[Turn], cleared: Collection[int] = ()
+) -> Risk:
+    """One domain after the last turn. A proposal that names no client sentence counts as level 1 at most.
+
+    `cleared`: sentences that neither the screen nor a proposal may count; what an earlier turn reached stands.
+    """
     grounds: list[tuple[int, tuple[int, ...]]] = []
     level = 0
     for turn in turns:
-        for sentence in turn.client:
+        for sentence in (sentence for sentence in turn.client if sentence.n not in cleared):
             found = screen(sentence.text, domain, level)
             grounds.append((found, (sentence.n,)))
             level = max(level, found)
     spoken = {sentence.n for turn in turns for sentence in turn.client}
     top = len(domain.levels) - 1
-    for risk in (*(risk for turn in turns for risk in turn.risks), *proposed):
+    left = [risk for risk in proposed if not risk.sentences or not set(cleared).issuperset(risk.sentences)]
+    for risk in (*(risk for turn in turns for risk in turn.risks), *left):
         if risk.domain == name:
-            sentences = tuple(n for n in risk.sentences if n in spoken)
+            sentences = tuple(n for n in risk.sentences if n in spoken and n not in cleared)
             grounds.append((min(risk.level, top if sentences else 1), sentences))
     level = max((found for found, _ in grounds), default=0)
     where = {n for found, numbers in grounds if found == level > 0 for n in numbers}
@@ -56,12 +65,22 @@ def worst(risks: Iterable[Risk]) -> Risk | None:
 
 
 def protocol(table: RiskTable, risks: Sequence[Risk]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the reply must and must not do, (must, must_not); both empty when no risk is above level 0."""
+    """What the reply must and must not do, (must, must_not); both empty in ordinary mode.
+
+    A danger whose mode is held above its level is treated as the lowest level of that mode.
+    """
     risk = worst(risks)
-    if risk is None or risk.level == 0:
+    if risk is None or risk.mode == "ordinary":
         return (), ()
-    rung = table.domains[risk.domain].levels[risk.level]
-    return table.always.must + rung.must, table.always.must_not + rung.must_not
+    level = rung(table, risk)
+    deeper = tuple(f"go deeper than {depth}" for mode, depth in table.depth.items() if mode == risk.mode)
+    return table.always.must + level.must, table.always.must_not + level.must_not + deeper
+
+
+def rung(table: RiskTable, risk: Risk) -> Rung:
+    """The level of the ladder by which a risk is answered."""
+    ladder = table.domains[risk.domain].levels[risk.level :]
+    return next(each for each in ladder if MODES.index(each.mode) >= MODES.index(risk.mode))
 
 
 def locked_classes(table: RiskTable, mode: Mode) -> frozenset[str]:

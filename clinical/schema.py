@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainValidator, model_validator
@@ -50,6 +51,12 @@ class Criterion(Matter):
     """Whether something long past can carry it."""
     others: bool = False
     """Whether a sentence about somebody else can carry it."""
+
+    @cached_property
+    def mention(self) -> re.Pattern[str] | None:
+        """Any word that begins like one of its `words` or `about`; none when it has neither."""
+        beginnings = "|".join(map(re.escape, (*self.words, *self.about)))
+        return re.compile(rf"\b(?:{beginnings})") if beginnings else None
 
 
 class Exclusion(Matter):
@@ -239,6 +246,10 @@ class Rung(Matter):
     cues: tuple[str, ...]
     must: tuple[str, ...] = ()
     must_not: tuple[str, ...] = ()
+    ask: tuple[Pattern, ...] = ()
+    """In the turn that reaches this level, a question of the reply must hold one of these."""
+    say: tuple[Pattern, ...] = ()
+    """In the turn that reaches this level, the reply must hold one of these."""
     screen: tuple[Pattern, ...] = ()
     """Words that raise this level by themselves."""
     if_raised: tuple[Pattern, ...] = ()
@@ -253,6 +264,8 @@ class Domain(Matter):
     """Figures of speech, cut out before the screen reads a sentence."""
     denials: tuple[Pattern, ...] = ()
     """Plain denials, cut out likewise."""
+    never: tuple[Pattern, ...] = ()
+    """Words that no reply may hold, unnegated, while this domain is above level 0."""
     levels: tuple[Rung, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -266,6 +279,8 @@ class Domain(Matter):
 class Always(Matter):
     must: tuple[str, ...]
     must_not: tuple[str, ...]
+    never: tuple[Pattern, ...] = ()
+    """Words that no reply may hold, unnegated, in any mode but ordinary."""
 
 
 class RiskTable(Matter):
@@ -275,6 +290,8 @@ class RiskTable(Matter):
     """Asked of every reply at a level above 0."""
     technique_classes: tuple[str, ...]
     """Every class that a technique may declare and a lock may name."""
+    depth: dict[Mode, str] = {}
+    """The deepest that a reply may go in a mode."""
     locks: dict[Mode, tuple[str, ...]]
     """Technique classes that a mode locks, with those of every milder mode."""
     domains: dict[str, Domain] = Field(min_length=1)

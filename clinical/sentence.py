@@ -20,13 +20,22 @@ _KIN = (
     r"|daughter|kids?|child|children|boss|colleagues?|roommate|flatmate|cousin|uncle|aunt|gran|grandma|grandpa|nan|ex"
     r"|old man|missus|niece|nephew|neighbour|grandmother|grandfather|stepdad|stepmum|girl|lad|twin"
 )
+_PERSON = r"guy|girl|man|woman|bloke|lad|lady|person|people"
 _SOMEBODY = re.compile(
     rf"(?:well |and |but |so |also |plus |when |if |now |(?:which|that|it)(?:'s| is| was) |(?:just )?like )*"
-    rf"((?:my|our|his|her|their) (?:[\w-]+ )?(?:{_KIN})\b|(?:he|she|they)\b"
+    rf"((?:my|our|his|her|their|the|an?|one) (?:[\w-]+ )?(?:{_KIN})\b|(?:he|she|they)\b"
+    rf"|(?:mum|mom|mam|dad|mama|papa|gran|grandma|grandad|nan)\b|(?:the|this|that|some|an?) (?:\w+ )?(?:{_PERSON})\b"
+    rf"|(?:his|her|their) (?:drink\w*|mood\w*|depression|anxiety|panic|sleep|insomnia|weight|eating|temper|drug\w*)\b"
+    rf"|(?:half|most|all|some) (?:of )?(?:my|our|the) (?:team|class|family|friends|colleagues|year|office|ward)\b"
+    rf"|(?:nobody|no one) (?:in|at|from|around|else)\b"
     rf"|(?:most|some|many|other) people\b|people like (?:me|us)\b|everyone\b|everybody\b)"
 )
 _FIRST_PERSON = re.compile(r"\b(?:i|me|myself|mine|we|us)\b")
-_LIKE_ME = re.compile(r"\blike (?:me|us)\b")
+_LIKE_ME = re.compile(
+    r"\blike (?:me|us)\b|\bof (?:mine|ours)\b"
+    r"|\b(?:who |that )?(?:i|we) (?:live[ds]?|work(?:ed)?|share\w*(?: \w+){1,3}|know|knew|sit|sat|stud(?:y|ied)|met)"
+    r"(?: (?:with|next to|beside|for))?\b"
+)
 _FRAGMENT = re.compile(  # a clause without a subject of its own
     r"(?:says?|said|always|just|only|hardly|can't|won't|doesn't|has|is|was|had|hasn't|\w+[^s\W]s)\b"
     r"|(?:\w{2,}ed|cried|drank|went|got|lost|left|slept|ate|took|did|kept|hit)\b|(?!(?:nothing|everything"
@@ -38,11 +47,21 @@ _OPINION = re.compile(
 )
 _ANAPHOR = re.compile(r"(?:it|that|this)(?:'s| is| has| was)\b|(?:for|since)\b")
 _NEGATOR = r"(?:no|not|never|neither|nor|without|hardly|cannot|dont|none|nothing|\w+n't)"
-_NEGATED = re.compile(rf"(?:\b{_NEGATOR})(?: [\w'-]+){{0,5}} $")
+_SUBJECT = r"(?:i|he|she|we|they|you)(?:'\w+)?"
+_NEGATED = re.compile(rf"(?:\b{_NEGATOR})(?: (?!{_SUBJECT} )[\w'-]+){{0,5}} $")
+_SAID_OF_SELF = re.compile(
+    rf"\b(think|believe|say|saying|feel|reckon|mean|that|like|as if|as though) (?:that )?{_SUBJECT}(?= )"
+)
 _NOT_NEGATING = re.compile(  # a negator that asserts what follows, or says nothing about it
     r"\b(?:can't|cannot|can not|couldn't|don't know how to|won't|wouldn't)"
     r" (?:stop|help|shake|escape|get rid of|cope|bear|stand|go away|let go|leave me)\b"
     r"|\b(?:not|isn't|wasn't) (?:only|just|even)\b|\bnever (?:been (?:so|more|this)|not|stop\w*)\b|\bnot (?:un\w+)\b"
+    r"|\b(?:can't|cannot|can not|couldn't) (?:not|get (?:[\w']+ ){1,5}out)\b"
+    r"|\b(?:can't|cannot|can not|couldn't) (?:even )?(?:tell you|say|describe|explain|begin to \w+) how\b"
+    r"|\b(?:can't|cannot|couldn't|don't|doesn't|never|won't|nothing|not)(?: [\w'-]+){1,6}?"
+    r" (?:without|until|till|unless)\b"
+    r"|\b(?:can't|cannot|couldn't|don't)(?: [\w'-]+){1,4} anything (?:else|but)\b"
+    r"|\bnever (?:felt|seen|had|known) (?:so|more|this|such|worse)\b"
     r"|\bno (?:doubt|wonder|matter|idea)\b|\bnothing but\b|\bnot a (?:day|night|week) (?:goes|passes"
     r"|without)\b.*?without\b"
     r"|\b(?:don't|do not|not|can't) (?:know|sure|understand|see|remember|tell) (?:why|how|when|if|whether|what)\b"
@@ -58,14 +77,15 @@ _BARE_ANSWER = re.compile(
 )
 _HARMLESS_IF = re.compile(
     r"\b(?:as|even) if\b|\bif (?:i'm|i am) (?:being )?honest\b|\bif (?:that|it) makes sense\b"
-    r"|\bif anything\b"
+    r"|\bif (?:anything|ever)\b|\bif (?:i'm|i am) (?:\w+ )?lucky\b"
     r"|\bif (?:that|it) matters\b|\bif you (?:ask me|like|know what)\b"
 )
-_SUPPOSED = re.compile(r"\b(?:if|unless|would|wouldn't|might|could|probably|\w+'d)\b")
+_SUPPOSED = re.compile(r"\b(?:if|unless|i'll|i will|would|wouldn't|might|could|probably|\w+'d)\b")
 _FEARED = re.compile(
     r"\b(?:(?:afraid|scared|worried|terrified|frightened|fear|dread|worry) (?:that )?i(?:'ll| will|'d| would"
     r"| might| could|'m going to)"
     r"|i(?:'d| would) (?:probably|end up|just|fall|be|become|go)|i might|i may (?:be|become|end)|i could end up"
+    r"|(?:one day|some ?day|sooner or later|eventually) i(?:'ll| will| might)|suppos(?:e|ing) (?:i|he|she|it|they|we)\b"
     r"|imagine(?: if)?|what if i|i hope i (?:don't|never))\b"
 )
 _JOKING = re.compile(r"\b(?:just kidding|only joking|just joking|jk|kidding)\b")
@@ -73,13 +93,17 @@ _UNSURE = re.compile(
     r"\b(?:can't|cannot|couldn't) tell (?:if|whether)\b"
     r"|\b(?:don't know|dunno|not sure|no idea|wonder|wondering) (?:if|whether)\b|\b(?:don't"
     r"|do not) know(?: (?:really|though))?$"
-    r"|^(?:so |and |but |or |well )?(?:am i|do i|have i|could i be|should i|might i|do you think|is (?:it|this"
+    r"|^(?:so |and |but |or |well )?(?:am i|do i|have i|could i be|should i|might i|will i|would (?:i|it|this"
+    r"|that)|do you think|is (?:it|this"
     r"|that)|could (?:it|this|that) be"
     r"|does (?:it|this|that) mean)\b.*\?"
 )
 _PAST = re.compile(
-    r"(?<!as i )(?<!than i )(?<!as it )(?<!than it )(?<!what i )(?<!like i )\bused to\b|\bwhen i (?:was|lived"
-    r"|worked|studied|lost|had|did my)\b|\bas a (?:kid|child|teen\w*|student|boy|girl)\b|\bwhen we (?:were"
+    r"(?<!as i )(?<!than i )(?<!as it )(?<!than it )(?<!what i )(?<!like i )\bused to\b|\bwhen (?:i|he|she|they"
+    r"|(?:the|my) [\w']+) (?:was|were|lived|worked|studied|lost|had|did my)\b|\bi once\b|\bonce (?:felt|was|had)\b"
+    r"|\bi(?:'d| had) (?:always )?(?:been|felt|had)\b|\bthere was a time\b|\bat one (?:time|point)\b|\bbefore that\b"
+    r"|\bbefore (?:i|we|he|she|they) (?:met|moved|left|got|had|was|were|quit|married)\b"
+    r"|\bas a (?:kid|child|teen\w*|student|boy|girl)\b|\bwhen we (?:were"
     r"|lived)\b"
     r"|\b(?:years?|months?|decades?) (?:ago|back)\b|\bin the past\b|\bback (?:then|in|when|at)\b|\bin (?:19"
     r"|20)\d\d\b|\blast (?:year|summer|winter|spring|autumn)\b"
@@ -89,12 +113,15 @@ _PAST = re.compile(
     r"|\byears back\b|\bonce upon\b|\b(?:once|back) before\b"
 )
 _OVER = re.compile(
-    r"\b(?:that's|it's|it is|that is|it was|all) (?:all )?(?:over|behind me|gone|in the past|history)\b"
+    r"(?<!later )(?<!until )(?<!till )(?<!when )(?<!once )(?<!then )(?<!time )(?<!before )(?<!it's )"
+    r"\b(?:that's|it's|it is|that is|it was|all) (?:all |long )?(?:over|behind me|gone|in the past|history)\b"
+    r"|\b(?:that|it)(?:'s| has)? passed\b"
     r"|\bgot over (?:it|that)\b|\bnot (?:any ?more|now)\b"
 )
 _RULED_OUT = re.compile(rf"\b(?:{_NEGATOR}|fine|well|healthy|normal|okay|ok|clear|clean|sober)\b")
 _PRESENT = re.compile(
-    r"\b(?:now|nowadays|still|again|since|lately|currently|always|today|tonight|these days|any ?more|ever"
+    r"\b(?:now|nowadays|still|again|since|lately|currently|(?<!was )(?<!were )always|today|tonight|these days"
+    r"|any ?more|ever"
     r"|these (?:two|three|\w+) weeks)\b"
     r"|\b(?:i'm|am|is|are|do|does|has|have|can|keep|feel|isn't|aren't|don't|doesn't|hasn't|haven't|can't|i've)\b"
 )
@@ -102,32 +129,45 @@ _BACK = re.compile(
     r"\b(?:was|were|had|did|didn't|couldn't|wasn't|weren't|hadn't|felt|slept|cried|lost|went|got|stopped|ate"
     r"|drank|spent|\w{3,}ed)\b"
 )
-_BEGAN = re.compile(r"\b(?:start\w*|beg[au]n|since|came back|set in|been)\b")
+_BEGAN = re.compile(r"\b(?:start\w*|beg[au]n|since|came back|set in|(?<!i'd )(?<!had )been)\b")
 _NOW_AND_THEN = re.compile(
     r"\b(?:half (?:of )?the time|sometimes|now and (?:then|again)|some (?:days|nights)|once in a while|on and off"
     r"|occasionally|for a (?:moment|minute|second)|the odd (?:day|night)|once or twice|a (?:little|bit) (?:sad"
     r"|down|low)"
-    r"|tonight|this (?:evening|morning))\b|^then i (?:was|felt|just)\b"
+    r"|(?<!since )(?<!until )(?<!till )(?<!even )(?<!to )(?<!from )(?:tonight|today|this (?:evening|morning)|yesterday"
+    r"|last night|once|the other (?:day|night|week)|on (?:mon|tues|wednes|thurs|fri|satur|sun)day))\b"
+    r"|^then i (?:was|felt|just)\b"
 )
 _WHEN = re.compile(r"(?<!from )\bwhen(?:ever)? (?:i|he|she|they|we|it|my)\b")
 _MOSTLY = re.compile(r"\b(?:every|most|all|always|constant\w*|never|daily|non-?stop|whole|morning till|any ?more)\b")
 _EMPTY_WORDS = re.compile(
     r"(?:(?:i|i'm|i've|it|it's|its|life|life's|everything|everything's|things|things are|feel|feels|feeling|felt"
-    r"|is|are|been|just|so|really|pretty|very|a bit|all|honestly|am|have|quite|totally|like|at the moment"
-    r"|right now|lately|these days|today) ?)*"
-    r"(?:awful|terrible|bad|horrible|rubbish|crap|crappy|shit|shitty|off|not (?:great|good|okay|ok|fine|well"
-    r"|myself|right)|a mess|hard|difficult|tough|weird|stressed|stressful)"
+    r"|is|are|been|have|has|had|doing|going|just|so|really|pretty|very|a bit|all|honestly|am|have|quite|totally|like"
+    r"|at the moment|right now|lately|these days|today) ?)*"
+    r"(?:awful|terrible|bad|horrible|rubbish|crap|crappy|shit|shitty|off|rough|grim"
+    r"|not (?:(?:doing|feeling|so|too|very|that|really|been) )*"
+    r"(?:great|good|okay|ok|fine|well|myself|right|brilliant)|a mess|hard|difficult|tough|weird|stressed|stressful)"
     r"(?: (?:lately|today|at the moment|right now|these days|really|and all))*"
 )
-_AROUND_A_LABEL = """a also an and ago as at bad basically be been being both by called clinical clinically condition
+_AROUND_A_LABEL = """a actually again ago also an and apparently as at back
+    bad basically be been being both by called clinical clinically condition
     chronic classic definitely diagnosed diagnosis disorder doctor every few for from full gave get got gp guess had has
     have having he her his history i i'm i've in is it it's just kind label like major me mild moderate month months my
     of officially on online or pretty probably psychiatrist proper questionnaire quiz really recurrent result said say
     says scale score scored serious severe severely she since so some sort suffer suffering suffers symptoms test
     textbook ages always forever long time that the therapist they think thinks to told too two three four five total
     type very was week weeks well
-    whole with year years yes"""
+    whole with year years yes last month since when was school teens child kid four five six seven eight nine ten eleven
+    twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty"""
 _FRAME = frozenset(_AROUND_A_LABEL.split())
+_WHENCE = re.compile(r"\bfrom (?:the |my |our |a )?[a-z]+")
+_FINE = (
+    r"(?:fine|okay|ok|normal(?:ly)?|well|good|great|all right|alright|like a (?:log|baby|rock)"
+    r"|(?:not an?|no) (?:problem|issue|trouble)s?)"
+)
+_DEGREE = r"(?:(?:all|totally|perfectly|absolutely|really|just|pretty|quite|still|completely) )*"
+_UNMOVED = r"(?:bother|scare|worry|upset|faze|trouble|frighten|affect)"
+_NOT_FINE = re.compile(rf"\b(?:used to|until|before|was|were|if|as|pretend\w*|{_NEGATOR})\b")
 
 
 def normal(text: str) -> str:
@@ -194,11 +234,25 @@ class Said:
         """For each beginning of a word that occurs: whether a negator stands up to five words before it."""
         found = []
         for clause in clauses:
-            text = _NOT_NEGATING.sub("...", clause)
+            text = _SAID_OF_SELF.sub(r"\1", _NOT_NEGATING.sub("...", clause))
             for word in words:
                 at = [match.start() for match in re.finditer(rf"\b{re.escape(word)}", text)]
                 found += [_NEGATED.search(text[:start]) is not None for start in at]
         return found
+
+    def dismisses(self, words: Iterable[str], clauses: Iterable[str]) -> bool:
+        """Whether every clause says that all is well with what a word names: "my sleep is fine"."""
+        pattern = "|".join(re.escape(word) for word in words if word not in ("him", "her"))
+        return bool(pattern) and all(_all_well(clause, pattern) for clause in clauses)
+
+    def clipped(self, quote: str) -> bool:
+        """Whether the quote leaves out a negator that stands up to five words before it in its clause."""
+        at = self.text.find(quote) if quote else -1
+        clause = next((part for part in self.parts if part.start <= at < part.end), None)
+        if clause is None or re.match(rf"(?:{_SUBJECT}|my|it\S*) ", quote):
+            return False
+        before = _SAID_OF_SELF.sub(r"\1", _NOT_NEGATING.sub("...", self.text[clause.start : at]))
+        return _NEGATED.search(before) is not None
 
     def only_label(self, labels: Sequence[str]) -> str:
         """The label (given by its beginning) when nothing but framing words stands around it; else empty.
@@ -209,7 +263,7 @@ class Said:
             return ""
         pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, labels))})[\w-]*")
         found = pattern.search(self.text)
-        rest = re.findall(r"[a-z][a-z'-]+", pattern.sub(" ", self.text))
+        rest = re.findall(r"[a-z][a-z'-]+", _WHENCE.sub(" ", pattern.sub(" ", self.text)))
         if not _FRAME.issuperset(rest):
             return ""
         if found is None:
@@ -306,6 +360,22 @@ class Said:
     def says_nothing(self, clauses: Iterable[Clause]) -> bool:
         """Whether it is distress in general: "I feel awful"."""
         return all(_EMPTY_WORDS.fullmatch(clause.text) for clause in clauses)
+
+
+def _all_well(clause: str, words: str) -> bool:
+    """Whether a clause says it of one of the words, given as an alternation of their beginnings."""
+    fine = re.search(rf"\b(?:{words})[\w-]*(?:'s| is| are| has been| have been)? {_DEGREE}{_FINE}$", clause)
+    if fine:
+        return not _NOT_FINE.search(clause[: fine.start()])
+    unmoved = (
+        rf"\b(?:{words})[\w-]* (?:don't|doesn't|do not|does not|never)(?: \w+)? {_UNMOVED}s?\b"
+        rf"|\b(?:{words})[\w-]* (?:hasn't|haven't|has not|have not) changed\b"
+        rf"|\bi(?: do)? still (?:enjoy|love|like|look forward to|take pleasure in)\b"
+        rf"|\b(?:{words})[\w-]* (?:has|have) never (?:crossed my mind|been an? (?:issue|problem))\b"
+        rf"|\b(?:don't mind|no (?:problem|trouble|issue)s? (?:with|on|in)|(?:fine|okay|ok) (?:with|on|in|about))"
+        rf" (?:[\w'-]+ ){{0,3}}(?:{words})"
+    )
+    return re.search(unmoved, clause) is not None
 
 
 def _feared(part: str, words: Sequence[str]) -> bool:

@@ -20,11 +20,13 @@ from langgraph.types import Command
 
 from agents import checks, critic, patient, planner, therapist
 from agents.cast import Cast
+from graphs.choice import Choice
 from graphs.grounding import ground
 from prompts.library import Modality
 from psyllm import __version__
 from psyllm.messages import Step
 from psyllm.records import (
+    ROLES,
     CasePlan,
     Critique,
     Decision,
@@ -47,6 +49,10 @@ STEP_LIMIT = 400
 class DialogueState(TypedDict, total=False):
     post: Post
     repeat: int
+    id: str
+    """Given to a fork only; otherwise it follows from seed, post and repeat."""
+    forked_from: str
+    """The parent's id; only in a fork."""
     plan: CasePlan
     turns: tuple[Turn, ...]
     """Finished turns, and at the end the one under way."""
@@ -67,14 +73,9 @@ def dialogue_id(seed: int, post_id: str, repeat: int) -> str:
     return hashlib.sha256(f"{seed}/{post_id}/{repeat}".encode()).hexdigest()[:16]
 
 
-def candidates(cast: Cast, post: Post) -> tuple[Modality, ...]:
-    """The modalities on offer, in an order drawn from seed and post alone, so that a corpus covers all of them."""
-    ids = cast.rules.modalities or tuple(cast.library.modalities)
-
-    def drawn(modality: str) -> str:
-        return hashlib.sha256(f"{cast.rules.seed}/{post.id}/{modality}".encode()).hexdigest()
-
-    return tuple(cast.library.modality(name) for name in sorted(ids, key=drawn))
+def id_of(cast: Cast, state: DialogueState) -> str:
+    """The id of the dialogue in this state."""
+    return state.get("id") or dialogue_id(cast.rules.seed, state["post"].id, state.get("repeat", 0))
 
 
 def round_under_way(state: DialogueState) -> int:
@@ -89,12 +90,12 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
     turns = state.get("turns", ())
     roles = cast.library.roles
     real = cast.rules.client_words == "real"
-    used = [roles[name].ref for name in roles if name != "counsellor" and not (real and name == "patient")]
+    used = [roles[name].ref for name in ROLES if not (real and name == "patient")]
     if plan is not None:
         used.append(cast.library.modality(plan.modality.chosen).ref)
     over = plan is not None and (state.get("client_ends", False) or len(turns) == _last_round(cast, state))
     whole = over and bool(turns) and _closed(turns[-1])
-    own_id = dialogue_id(cast.rules.seed, post.id, state.get("repeat", 0))
+    own_id = id_of(cast, state)
     return Dialogue(
         id=own_id,
         post_id=post.id,
@@ -104,6 +105,7 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
         plan=plan,
         turns=turns,
         ended_by=("source" if real else "patient" if state.get("client_ends") else "plan") if whole else "none",
+        forked_from=state.get("forked_from"),
         provenance=Provenance(
             models=cast.models,
             prompts=tuple(used),
@@ -137,7 +139,12 @@ class Nodes:
     async def plan(self, state: DialogueState) -> Command[Literal["patient", "finalise"]]:
         post = Post.model_validate(state["post"])
         known: DialogueState = {"post": post, "repeat": state.get("repeat", 0), "turns": ()}
-        answer = await planner.plan(self.cast, self._step(known, "plan", 0), post, candidates(self.cast, post))
+        choice = Choice.for_post(self.cast, post)
+        if not choice.candidates:
+            why = Reason(code="no_modality_fits", role="run", detail=choice.refusal)
+            return _end(known, Status.SCREENED_OUT, (why,))
+        step = self._step({**state, **known}, "plan", 0)
+        answer = await planner.plan(self.cast, step, post, choice.candidates)
         if not answer.suitable:
             why = Reason(code="post_unsuitable", role="planner", detail=answer.unsuitable_because)
             return _end(known, Status.SCREENED_OUT, (why,))
@@ -240,7 +247,7 @@ class Nodes:
     def _step(self, state: DialogueState, node: str, attempt: int, number: int = 0) -> Step:
         post, repeat = state["post"], state["repeat"]
         return Step(
-            dialogue_id=dialogue_id(self.cast.rules.seed, post.id, repeat),
+            dialogue_id=id_of(self.cast, state),
             post_id=post.id,
             repeat=repeat,
             round=number,

@@ -1,19 +1,21 @@
 """What the client's last turn supports: proposed by the diagnostician, sifted by gates in code, read a second time.
 
 proposal -> gates -> second reader -> evidence and facts -> verdicts by the engine
-screen and proposal, the higher -> second reader may clear a sentence of this turn, with a quote -> risk
+screen and proposal, the higher -> second reader may clear a sentence of this turn, with a quote -> risk, which in that
+turn stays in `explore` at least if it was graver
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from agents import checks, critic, diagnostician
 from agents.cast import Cast
 from agents.critic import LoweredReply
 from clinical import Knowledge
+from clinical.risk import graver
 from psyllm.messages import Step
-from psyllm.records import Cleared, Dropped, Evidence, Fact, Risk, Turn
+from psyllm.records import SAFETY_MODES, Cleared, Dropped, Evidence, Fact, Mode, Refused, Risk, Turn
 
 SECOND_READER = "second_reader"
 """The gate under which Turn.dropped holds what the second reader did not confirm."""
@@ -26,7 +28,7 @@ async def ground(cast: Cast, propose: Step, verify: Step, turns: Sequence[Turn])
     answer = await diagnostician.diagnose(cast, propose, turns)
     evidence, facts, dropped = knowledge.gate(answer.claims(), turns)
     proposed = [Risk(domain=r.domain, level=r.level, sentences=tuple(r.sentences)) for r in answer.risks]
-    risks = _grade(knowledge, proposed, turns, _cleared(before))
+    risks = knowledge.grade(proposed, turns, _cleared(before))
     standing = {risk.domain: risk.level for risk in before[-1].risks} if before else {}
     raised = [risk for risk in risks if risk.level > standing.get(risk.domain, 0)]
     claims: tuple[Evidence | Fact, ...] = (*evidence, *facts)
@@ -37,7 +39,7 @@ async def ground(cast: Cast, propose: Step, verify: Step, turns: Sequence[Turn])
         out = [item.claim for item in refused]
         evidence = tuple(item for item in evidence if item not in out)
         facts = tuple(item for item in facts if item not in out)
-        risks = _lower(knowledge, proposed, turns, risks, _shown(check.lowered, raised, turns))
+        risks = _lower(knowledge, proposed, turns, risks, check.lowered)
     return now.model_copy(
         update={
             "evidence": evidence,
@@ -64,34 +66,51 @@ def _refused(claims: Sequence[Evidence | Fact], verdicts: Iterable[critic.ItemVe
     )
 
 
-def _shown(lowered: Iterable[LoweredReply], raised: Iterable[Risk], turns: Sequence[Turn]) -> dict[str, list[Cleared]]:
-    """Domain -> the sentences to clear: of this turn alone, and each with words that the client really said."""
-    levels = {risk.domain: risk.level for risk in raised}
-    new = {sentence.n for sentence in turns[-1].client}
-    spoken = [sentence.text for turn in turns for sentence in turn.client]
-    found: dict[str, list[Cleared]] = {}
-    for item in lowered:
-        if item.domain in levels and item.sentence in new and checks.verbatim(item.quote, spoken):
-            taken = Cleared(sentence=item.sentence, kind=item.kind, quote=item.quote, level=levels[item.domain])
-            found.setdefault(item.domain, []).append(taken)
-    return found
-
-
 def _lower(
     knowledge: Knowledge,
     proposed: Sequence[Risk],
     turns: Sequence[Turn],
     risks: tuple[Risk, ...],
-    shown: Mapping[str, Sequence[Cleared]],
+    lowered: Sequence[LoweredReply],
 ) -> tuple[Risk, ...]:
-    """The risks graded again without what was cleared now or before."""
-    if not shown:
-        return risks
+    """The risks graded again without what is cleared now or was before, with what was cleared and what was refused.
+
+    A danger that was graver than `explore` stays there for this turn.
+    """
     gone = _cleared(turns[:-1])
-    for domain, cleared in shown.items():
-        gone[domain] = gone.get(domain, set()) | {item.sentence for item in cleared}
-    again = _grade(knowledge, proposed, turns, gone)
-    return tuple(risk.model_copy(update={"cleared": tuple(shown.get(risk.domain, ()))}) for risk in again)
+    levels = {risk.domain: risk.level for risk in risks}
+    cleared: dict[str, list[Cleared]] = {}
+    refused: dict[str, list[Refused]] = {}
+    for item in lowered:
+        if why := _unfounded(item, turns):
+            kept = Refused(sentence=item.sentence, kind=item.kind, quote=item.quote, why=why)
+            refused.setdefault(item.domain, []).append(kept)
+        else:
+            taken = Cleared(sentence=item.sentence, kind=item.kind, quote=item.quote, level=levels[item.domain])
+            cleared.setdefault(item.domain, []).append(taken)
+            gone.setdefault(item.domain, set()).add(item.sentence)
+    again = {risk.domain: risk for risk in knowledge.grade(proposed, turns, gone)}
+
+    def settled(was: Risk) -> Risk:
+        risk = again.get(was.domain, Risk(domain=was.domain, level=0))
+        floor: Mode = "explore" if was.mode in SAFETY_MODES else "ordinary"
+        return risk.model_copy(
+            update={
+                "mode": graver(risk.mode, floor),
+                "cleared": tuple(cleared.get(was.domain, ())),
+                "refused": tuple(refused.get(was.domain, ())),
+            }
+        )
+
+    return tuple(settled(risk) for risk in risks)
+
+
+def _unfounded(item: LoweredReply, turns: Sequence[Turn]) -> str:
+    """Why a sentence may not be cleared: only one of this turn may be, and with words that the client really said."""
+    if item.sentence not in {sentence.n for sentence in turns[-1].client}:
+        return f"s{item.sentence} is not of this turn"
+    spoken = [sentence.text for turn in turns for sentence in turn.client]
+    return "" if checks.verbatim(item.quote, spoken) else "the quote is not three words or more of the client's"
 
 
 def _cleared(turns: Sequence[Turn]) -> dict[str, set[int]]:
@@ -101,26 +120,3 @@ def _cleared(turns: Sequence[Turn]) -> dict[str, set[int]]:
         for risk in turn.risks:
             gone.setdefault(risk.domain, set()).update(item.sentence for item in risk.cleared)
     return gone
-
-
-def _grade(
-    knowledge: Knowledge, proposed: Sequence[Risk], turns: Sequence[Turn], gone: Mapping[str, set[int]]
-) -> tuple[Risk, ...]:
-    """Every domain after the last turn; one with cleared sentences is graded as if they had not been said.
-
-    What earlier turns reached stands all the same: it is held by their own risks.
-    """
-
-    def graded(domain: str) -> Risk:
-        numbers = gone[domain]
-        heard = [
-            turn.model_copy(update={"client": tuple(s for s in turn.client if s.n not in numbers)}) for turn in turns
-        ]
-        left = [
-            risk.model_copy(update={"sentences": tuple(n for n in risk.sentences if n not in numbers)})
-            for risk in proposed
-            if not risk.sentences or not numbers.issuperset(risk.sentences)
-        ]
-        return next(risk for risk in knowledge.grade(left, heard) if risk.domain == domain)
-
-    return tuple(graded(risk.domain) if gone.get(risk.domain) else risk for risk in knowledge.grade(proposed, turns))

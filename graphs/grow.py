@@ -16,7 +16,16 @@ import structlog
 
 from agents.cast import Cast
 from corpus.screen import screen
-from graphs.dialogue import STEP_LIMIT, DialogueState, build_graph, dialogue_id, finish, real_words, round_under_way
+from graphs.dialogue import (
+    STEP_LIMIT,
+    DialogueState,
+    build_graph,
+    dialogue_id,
+    finish,
+    id_of,
+    real_words,
+    round_under_way,
+)
 from psyllm.calls import Caller
 from psyllm.errors import Failure, PsyllmError, UsageError
 from psyllm.journal import Journal
@@ -104,6 +113,8 @@ class Grower:
             if dialogue is None:
                 return
             self.journal.finish(dialogue)
+            codes = [reason.code for reason in dialogue.reasons]
+            log.info("dialogue ended", dialogue=dialogue.id, status=dialogue.status, reasons=codes)
             self.caller.forget(dialogue.id)
             self._watch(dialogue)
             self.tally.by_status[dialogue.status] += 1
@@ -116,7 +127,11 @@ class Grower:
         if reason := self._screened(post):
             await asyncio.sleep(0)
             return finish(self.cast, state, Status.SCREENED_OUT, (reason,))
-        with structlog.contextvars.bound_contextvars(dialogue=dialogue_id(self.cast.rules.seed, post.id, 0)):
+        return await self.walk(state)
+
+    async def walk(self, state: DialogueState) -> Dialogue | None:
+        """One dialogue from this state to its end; None if the run is being stopped, or something was fatal."""
+        with structlog.contextvars.bound_contextvars(dialogue=id_of(self.cast, state)):
             try:
                 async for values in self._graph.astream(state, {"recursion_limit": STEP_LIMIT}, stream_mode="values"):
                     state = typing.cast(DialogueState, values)

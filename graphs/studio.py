@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel
 
-from agents.cast import Asker, Cast
+from agents.cast import Asker, Cast, checked_library
 from graphs.dialogue import build_graph
 from graphs.table import fingerprint, seated
 from prompts.library import Library
@@ -66,7 +66,7 @@ class WriteOnlyJournal(Journal):
         """Never: see above."""
         return
 
-    def record(self, call: Call, position: int) -> None:
+    def record(self, call: Call, position: int | None) -> None:
         """Every call is a new one, also of the same node on the same words."""
         super().record(replace(call, key=secrets.token_bytes(32)), position)
 
@@ -79,8 +79,8 @@ def _cast() -> Cast:
 @cache
 def _seated_once() -> Cast:
     settings = load_settings()
-    library = Library(settings.prompts)
-    facts = fingerprint(settings, None, settings.grow, library)
+    library = checked_library(settings.prompts)
+    facts = fingerprint(settings, None, settings.rules, library)
     own = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     journal = WriteOnlyJournal.open(FOLDER / own, facts, __version__)
     reason_codes()
@@ -93,7 +93,7 @@ def _seated_once() -> Cast:
 async def _sit(ready: Future[Cast], settings: Settings, library: Library, journal: Journal) -> None:
     """Hand out the cast, and stay until the process ends."""
     try:
-        async with seated(settings, None, settings.grow, library, journal) as (cast, caller):
+        async with seated(settings, None, settings.rules, library, journal) as (cast, caller):
             ready.set_result(replace(cast, asker=Elsewhere(caller, asyncio.get_running_loop())))
             await asyncio.Event().wait()
     except BaseException as error:

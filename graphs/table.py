@@ -14,7 +14,8 @@ from agents.cast import Cast
 from clinical import Knowledge
 from prompts.library import Library
 from psyllm.calls import Caller, Endpoint
-from psyllm.chat import chat_model, http_session
+from psyllm.chat import Chat, chat_model, http_session
+from psyllm.desk import Desk
 from psyllm.journal import Journal
 from psyllm.records import Role
 from psyllm.servers import serving
@@ -67,12 +68,14 @@ async def seated(
     knowledge = await asyncio.to_thread(Knowledge.load, rules.systems)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(http_session())
+        desk = Desk(journal.folder)
         endpoints: dict[str, Endpoint] = {}
         for name, model in used.items():
-            places = concurrency or model.concurrency
+            at_desk = model.kind == "desk"
+            places = (not at_desk and concurrency) or model.concurrency
             server = serving(model, rehearsal_latency_ms=rehearsal_latency_ms, slots=places)
             base_url = await stack.enter_async_context(server)
-            chat = await asyncio.to_thread(chat_model, model, name, base_url, session)
+            chat: Chat | Desk = desk if at_desk else await asyncio.to_thread(chat_model, model, name, base_url, session)
             endpoints[name] = Endpoint(name, model, chat, base_url, asyncio.Semaphore(places))
         by_role: dict[Role, Endpoint] = {role: endpoints[name] for role, name in names.items()}
         caller = Caller(journal, by_role, rules.seed)

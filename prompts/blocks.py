@@ -70,9 +70,13 @@ def findings_block(findings: Sequence[Finding]) -> str:
 def risk_block(risks: Sequence[Risk], mode: Mode, must: Sequence[str], must_not: Sequence[str]) -> str:
     """The graded risk and what its mode asks of the reply."""
     lines = [f"mode: {mode}"]
-    lines += [f"{risk.domain}: level {risk.level}, from {_grounds(risk)}" for risk in risks]
+    lines += [f"{risk.domain}: level {risk.level}, from {_grounds(risk)}{_cleared(risk)}" for risk in risks]
     lines += [f"must: {item}" for item in must] + [f"must not: {item}" for item in must_not]
     return "<risk>\n" + "\n".join(lines) + "\n</risk>"
+
+
+def _cleared(risk: Risk) -> str:
+    return "".join(f"; s{item.sentence} was read as {item.kind.replace('_', ' ')}" for item in risk.cleared)
 
 
 def revise_block(draft: str, guidance: str) -> str:

@@ -22,10 +22,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import BaseModel
 
 from psyllm.chat import Chat, Transient, retrying
+from psyllm.desk import Desk
 from psyllm.errors import Failure
 from psyllm.forms import Form, Misfit, form_of
 from psyllm.journal import Call, Journal, StoredReply, Usage, text_hash
-from psyllm.messages import Message, Prompt, Step
+from psyllm.messages import CHARACTERS_PER_TOKEN, Message, Prompt, Step, with_instruction
 from psyllm.records import Role
 from psyllm.settings import ModelSettings
 
@@ -33,8 +34,6 @@ Answered = TypeVar("Answered", bound=BaseModel)
 MAX_CORRECTIONS = 2
 REHEARSAL_FINGERPRINT = "psyllm-rehearsal"
 """What the rehearsal server calls itself in every answer, however it is reached."""
-CHARACTERS_PER_TOKEN = 3
-"""How prompt tokens are estimated before a call: English takes four or more, so the estimate is on the safe side."""
 _LANGCHAIN = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 log = structlog.get_logger()
 
@@ -50,15 +49,17 @@ class Meter:
     """Tokens: prompt, cached, completion."""
     cost_usd: float = 0.0
     unpriced: bool = False
+    at_desk: int = 0
+    """Calls that wait at the desk now."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A model that answers: its chat model, its settings, and the places for calls in flight."""
+    """A model that answers: its chat model or a desk, its settings, and the places for calls in flight."""
 
     name: str
     settings: ModelSettings
-    chat: Chat
+    chat: Chat | Desk
     base_url: str
     gate: asyncio.Semaphore
 
@@ -81,6 +82,10 @@ class Caller:
     def native(self, role: Role) -> bool:
         return self.endpoints[role].settings.trace == "native"
 
+    def go_on(self, dialogue_id: str, position: int) -> None:
+        """A fork's next call is its step `position`; those before are its parent's."""
+        self._positions[dialogue_id] = position
+
     def forget(self, dialogue_id: str) -> None:
         """A dialogue is over; its next step would be its first again."""
         self._positions.pop(dialogue_id, None)
@@ -94,15 +99,36 @@ class Caller:
         """The parsed answer and the model's own reasoning. Raises Failure, see agents.cast.Asker."""
         endpoint = self.endpoints[prompt.role]
         form = form_of(schema, endpoint.settings.structured)
-        messages = _with_instruction(prompt.messages, form.instruction)
+        messages = with_instruction(prompt.messages, form.instruction)
         for correction in range(MAX_CORRECTIONS + 1):
             _check_budget(endpoint.settings, step, prompt.role, messages)
-            reply, value = await self._call(endpoint, step, prompt, messages, form, correction)
+            position = self._positions[step.dialogue_id]
+            self._positions[step.dialogue_id] += 1
+            reply, value = await self._call(endpoint, step, prompt, messages, form, correction, position)
             if not isinstance(value, Misfit):
                 return value, reply.reasoning
             complaint = f"{value} Answer again with the whole JSON object."
             messages = (*messages, Message("assistant", (reply.reply,)), Message("user", (complaint,)))
         raise Failure("schema", f"{prompt.role} at {step.path}: {value}")
+
+    async def once(
+        self,
+        step: Step,
+        prompt: Prompt,
+        schema: type[Answered],
+        correction: int = 0,
+        verbatim: tuple[Message, ...] | None = None,
+    ) -> Answered | Misfit:
+        """One call and no more, written down as part of no dialogue: a replay.
+
+        `verbatim` messages are sent as they stand, instead of the prompt's. Raises Failure('budget' or 'endpoint').
+        """
+        endpoint = self.endpoints[prompt.role]
+        form = form_of(schema, endpoint.settings.structured)
+        messages = verbatim or with_instruction(prompt.messages, form.instruction)
+        _check_budget(endpoint.settings, step, prompt.role, messages)
+        _, value = await self._call(endpoint, step, prompt, messages, form, correction, position=None)
+        return value
 
     async def _call(
         self,
@@ -112,14 +138,14 @@ class Caller:
         messages: tuple[Message, ...],
         form: Form[Answered],
         correction: int,
+        position: int | None,
     ) -> tuple[StoredReply, Answered | Misfit]:
         sampling = self._sampling(endpoint.settings, step, prompt.role, correction)
         key = _key(step, prompt.role, correction, endpoint.settings, sampling, form, messages, self.sample)
-        position = self._positions[step.dialogue_id]
-        self._positions[step.dialogue_id] += 1
         if (stored := self.journal.find(key)) is not None:
             self.meter.reused += 1
-            self.journal.link(step.dialogue_id, position, key)
+            if position is not None:
+                self.journal.link(step.dialogue_id, position, key)
             self._mark(step, stored)
             return stored, _read(form, stored)
         asked = Call(
@@ -142,7 +168,7 @@ class Caller:
             if self.stopping.is_set():
                 raise Failure("stopped", "the run is being stopped")
             try:
-                message, started = await self._send(endpoint, messages, form, sampling, troubles)
+                message, started = await self._send(endpoint, asked, form, troubles)
             except Failure as failure:
                 if failure.boundary == "endpoint":
                     unanswered = hashlib.sha256(key + repr(time.time()).encode()).digest()
@@ -172,19 +198,31 @@ class Caller:
             rehearsal=reply.rehearsal,
         )
         self.journal.record(answered, position)
+        log.info(
+            "call",
+            call=f"{step.path}/{correction}",
+            role=prompt.role,
+            model=endpoint.name,
+            prompt_tokens=usage.prompt,
+            completion_tokens=usage.completion,
+            cost_usd=cost,
+            seconds=round(seconds, 3),
+            fits=answered.parsed is not None,
+        )
         return reply, value
 
     async def _send(
         self,
         endpoint: Endpoint,
-        messages: tuple[Message, ...],
+        asked: Call,
         form: Form[Answered],
-        sampling: Mapping[str, Any],
         troubles: list[str],
     ) -> tuple[AIMessage, float]:
         """The answer and when its request was sent (unix time); what went wrong before is added to `troubles`."""
-        outgoing: list[BaseMessage] = [_LANGCHAIN[m.role](m.text) for m in messages]
-        seed = {"seed": sampling["seed"]} if "seed" in sampling else {}
+        if isinstance(endpoint.chat, Desk):
+            return await self._at_desk(endpoint.chat, asked, form, channel=endpoint.settings.trace == "native")
+        outgoing: list[BaseMessage] = [_LANGCHAIN[m.role](m.text) for m in asked.messages]
+        seed = {"seed": asked.sampling["seed"]} if "seed" in asked.sampling else {}
         try:
             async for attempt in retrying(endpoint.settings.tries, self.stopping):
                 with attempt:
@@ -194,6 +232,7 @@ class Caller:
                     except Transient as trouble:
                         troubles.append(str(trouble))
                         self.meter.retries += 1
+                        log.info("retry", call=f"{asked.step.path}/{asked.correction}", trouble=str(trouble))
                         raise
         except Transient as trouble:
             raise Failure(
@@ -204,6 +243,17 @@ class Caller:
             ) from trouble
         raise AssertionError("tenacity ends with an answer or an error")
 
+    async def _at_desk(
+        self, desk: Desk, asked: Call, form: Form[Answered], *, channel: bool
+    ) -> tuple[AIMessage, float]:
+        started = time.time()
+        self.meter.at_desk += 1
+        try:
+            answer = await desk.answer(asked, form, self.stopping, channel=channel)
+        finally:
+            self.meter.at_desk -= 1
+        return AIMessage(answer.text, additional_kwargs={"reasoning": answer.reasoning}), started
+
     def _mark(self, step: Step, reply: StoredReply) -> None:
         if reply.rehearsal:
             self._rehearsed.add(step.dialogue_id)
@@ -212,6 +262,7 @@ class Caller:
         sampling = dict(settings.sampling)
         if settings.send_seed:
             where = f"{self.seed}/{step.post_id}/{step.repeat}/{step.path}/{role}/{correction}"
+            where += f"/{self.sample}" if self.sample else ""
             sampling["seed"] = int.from_bytes(hashlib.sha256(where.encode()).digest()[:4], "big") >> 1
         return sampling
 
@@ -276,13 +327,6 @@ def _stored(message: AIMessage) -> StoredReply:
         finish_reason=str(facts.get("finish_reason") or "stop"),
         rehearsal=facts.get("system_fingerprint") == REHEARSAL_FINGERPRINT,
     )
-
-
-def _with_instruction(messages: tuple[Message, ...], instruction: str) -> tuple[Message, ...]:
-    if not instruction:
-        return messages
-    first = messages[0]
-    return (Message(first.role, (*first.parts, instruction)), *messages[1:])
 
 
 def _usage(message: AIMessage) -> Usage:

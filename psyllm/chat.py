@@ -97,7 +97,8 @@ class Chat(ChatOpenAI):
         except aiohttp.ClientError as error:
             raise Transient(f"connection lost: {type(error).__name__}") from error
         if response.status != 200:
-            raise _refused(response.status, response.headers, raw, url, self.model_name)
+            said = raw.replace(key.encode(), b"***")  # some repeat the key that they refuse
+            raise _refused(response.status, response.headers, said, url, self.model_name)
         return _checked(raw)
 
 

@@ -1,4 +1,5 @@
-"""The two ways to fail: a wrong request (UsageError, exit 2) and a failure at a named boundary (Failure, exit 1)."""
+"""The ways to fail: a wrong request (UsageError, exit 2), one that nothing answers to (NoMatch, exit 1), and a failure
+at a named boundary (Failure, exit 1)."""
 
 from __future__ import annotations
 
@@ -21,6 +22,12 @@ class UsageError(PsyllmError):
     """The user's input is wrong: a file, a line, a value, a flag."""
 
     exit_code = 2
+
+
+class NoMatch(UsageError):
+    """The request is well-formed, and nothing answers to it: exit 1, as grep does."""
+
+    exit_code = 1
 
 
 class Failure(PsyllmError):

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from psyllm.errors import Failure, UsageError
 from psyllm.messages import Message, Step
-from psyllm.records import SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
+from psyllm.records import MODES, SAFETY_MODES, SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
 
 DATABASE = "journal-0.db"
 """One database a worker; the number is the worker's."""
@@ -97,8 +97,11 @@ class StoredReply:
 class Journal:
     """Open with `Journal.open(folder, ...)`; close to commit the rest. One process at a time."""
 
-    def __init__(self, folder: Path, lock: FileLock, on_failure: Callable[[Failure], None]) -> None:
+    def __init__(
+        self, folder: Path, lock: FileLock, on_failure: Callable[[Failure], None], answers_from: Path | None = None
+    ) -> None:
         self.folder = folder
+        self._other = connect(answers_from / DATABASE, read_only=True) if answers_from else None
         self._lock = lock
         self._on_failure = on_failure
         self._failure: Failure | None = None
@@ -114,12 +117,14 @@ class Journal:
         fingerprint: Mapping[str, Any],
         software_version: str,
         on_failure: Callable[[Failure], None] = lambda failure: None,
+        answers_from: Path | None = None,
     ) -> Self:
         """Open the run folder for growing, creating it if needed.
 
         `fingerprint` is everything that a dialogue's fate depends on, by dotted name. Raises UsageError if the
         run was started with another one, Failure('store') if another process holds the run or it cannot be written.
-        `on_failure` is called from the writer's thread, once, when writing fails.
+        `on_failure` is called from the writer's thread, once, when writing fails. A call that the run folder
+        `answers_from` has paid already is taken over from there.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +138,7 @@ class Journal:
             raise Failure("store", f"cannot write {folder}: {error.strerror}", hint="give another --run") from error
         try:
             _prepare(folder / DATABASE, fingerprint, software_version)
-            return cls(folder, lock, on_failure)
+            return cls(folder, lock, on_failure, answers_from)
         except sqlite3.Error as error:
             lock.release()
             raise _write_failure(folder, error) from error
@@ -144,14 +149,16 @@ class Journal:
     def close(self) -> None:
         """Commit everything that was handed over, then let go of the run. The last connection folds the WAL in."""
         self._reader.close()
+        if self._other is not None:
+            self._other.close()
         self._queue.put(None)
         self._writer.join()
         self._lock.release()
 
     # -------------------------------------------------------- writing
 
-    def record(self, call: Call, position: int) -> None:
-        """Store a call and make it step `position` of its dialogue."""
+    def record(self, call: Call, position: int | None) -> None:
+        """Store a call and make it step `position` of its dialogue; None for a replay, which is part of none."""
         self._queue.put(lambda w: w.call(call, position))
 
     def link(self, dialogue_id: str, position: int, key: bytes) -> None:
@@ -178,6 +185,10 @@ class Journal:
         """Keep the prompt texts with the run, so that it can be read after the files moved on."""
         rows = tuple(files)
         self._queue.put(lambda w: w.prompts(rows))
+
+    def note(self, key: str, value: str) -> None:
+        """Keep a fact about the run that no dialogue's fate depends on, such as its profile's name."""
+        self._queue.put(lambda w: w.note(key, value))
 
     def flush(self) -> None:
         """Wait until everything handed over so far is committed. Raises the Failure that kept it from being so."""
@@ -220,12 +231,13 @@ class Journal:
 
     def find(self, key: bytes) -> StoredReply | None:
         """The committed reply to exactly this call, if it was ever paid."""
-        row = self._reader.execute(
-            "SELECT r.body, t.body, c.finish_reason, c.rehearsal FROM calls c JOIN texts r ON r.id = c.reply_id"
-            " LEFT JOIN texts t ON t.id = c.reasoning_id WHERE c.key = ?",
-            (key,),
-        ).fetchone()
-        return StoredReply(inflate(row[0]), inflate(row[1] or _NOTHING), row[2], bool(row[3])) if row else None
+        own = _find(self._reader, key)
+        if own is not None or self._other is None:
+            return own
+        if (found := _find(self._other, key)) is not None:
+            row = _whole(self._other, key)
+            self._queue.put(lambda w: w.insert(row))
+        return found
 
     def finished(self) -> frozenset[str]:
         """Ids of dialogues with a final status; failed ones are tried again."""
@@ -272,9 +284,8 @@ class _Writer:
             self._ids[digest] = known
         return known
 
-    def call(self, call: Call, position: int) -> None:
+    def call(self, call: Call, position: int | None) -> None:
         usage, step = call.usage, call.step
-        messages = [[message.role, [self.text(part) for part in message.parts]] for message in call.messages]
         row = {
             "key": call.key,
             "sample": call.sample,
@@ -289,10 +300,10 @@ class _Writer:
             "schema_name": call.schema_name,
             "schema_sha256": call.schema_sha256,
             "sampling": json.dumps(call.sampling),
-            "messages": json.dumps(messages, separators=(",", ":")),
-            "reply_id": self.text(call.reply),
-            "reasoning_id": self.text(call.reasoning) if call.reasoning else None,
-            "parsed_id": self.text(call.parsed) if call.parsed is not None else None,
+            "messages": [[message.role, message.parts] for message in call.messages],
+            "reply_id": call.reply,
+            "reasoning_id": call.reasoning or None,
+            "parsed_id": call.parsed,
             "finish_reason": call.finish_reason,
             "prompt_tokens": usage.prompt,
             "cached_tokens": usage.cached,
@@ -305,10 +316,18 @@ class _Writer:
             "error": call.error,
             "rehearsal": call.rehearsal,
         }
-        names = ", ".join(row)
-        marks = ", ".join(f":{name}" for name in row)
-        self.db.execute(f"INSERT OR IGNORE INTO calls ({names}) VALUES ({marks})", row)  # noqa: S608 (own names)
-        self.link(step.dialogue_id, position, call.key)
+        self.insert(row)
+        if position is not None:
+            self.link(step.dialogue_id, position, call.key)
+
+    def insert(self, row: Mapping[str, Any]) -> None:
+        """A row of calls, by column; its texts are still texts."""
+        messages = [[role, [self.text(part) for part in parts]] for role, parts in row["messages"]]
+        ids = {name: None if row[name] is None else self.text(row[name]) for name in _TEXT_IDS}
+        values = {**row, **ids, "messages": json.dumps(messages, separators=(",", ":"))}
+        names = ", ".join(values)
+        marks = ", ".join(f":{name}" for name in values)
+        self.db.execute(f"INSERT OR IGNORE INTO calls ({names}) VALUES ({marks})", values)  # noqa: S608 (own names)
 
     def link(self, dialogue_id: str, position: int, key: bytes) -> None:
         self.db.execute(
@@ -318,18 +337,19 @@ class _Writer:
     def dialogue(self, dialogue: Dialogue) -> None:
         plan = dialogue.plan
         modes = [turn.mode for turn in dialogue.turns]
-        urgent = ("emergency", "safety_first", "explore", "ordinary")
         self.db.execute(
-            "INSERT OR REPLACE INTO dialogues VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO dialogues VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 dialogue.id,
                 dialogue.post_id,
                 dialogue.repeat,
                 dialogue.status,
                 plan.modality.chosen if plan else "",
+                plan.modality.drawn if plan else "",
                 plan.severity if plan else "",
-                next((mode for mode in urgent if mode in modes), ""),
+                max(modes, key=MODES.index, default=""),
                 len(dialogue.turns),
+                sum(mode in SAFETY_MODES for mode in modes),
                 dialogue.provenance.rehearsal,
                 dialogue.forked_from,
                 time.time(),
@@ -344,6 +364,9 @@ class _Writer:
 
     def expected(self, rows: Iterable[tuple[int, str, bytes]]) -> None:
         self.db.executemany("INSERT OR IGNORE INTO posts VALUES (?2, ?1, ?3, NULL)", rows)
+
+    def note(self, key: str, value: str) -> None:
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def posts(self, rows: Iterable[tuple[int, Post]]) -> None:
         self.db.executemany(
@@ -363,6 +386,31 @@ _Job = Callable[[_Writer], None]
 
 
 _NOTHING = zlib.compress(b"")
+_TEXT_IDS = ("reply_id", "reasoning_id", "parsed_id")
+"""Columns of calls that point at a text, beside the parts of its messages."""
+
+
+def _find(db: sqlite3.Connection, key: bytes) -> StoredReply | None:
+    row = db.execute(
+        "SELECT r.body, t.body, c.finish_reason, c.rehearsal FROM calls c JOIN texts r ON r.id = c.reply_id"
+        " LEFT JOIN texts t ON t.id = c.reasoning_id WHERE c.key = ?",
+        (key,),
+    ).fetchone()
+    return StoredReply(inflate(row[0]), inflate(row[1] or _NOTHING), row[2], bool(row[3])) if row else None
+
+
+def _whole(db: sqlite3.Connection, key: bytes) -> dict[str, Any]:
+    """A call's row by column, its texts in place of their ids."""
+
+    def text(text_id: int | None) -> str | None:
+        found = db.execute("SELECT body FROM texts WHERE id = ?", (text_id,)).fetchone()
+        return inflate(found[0]) if found else None
+
+    cursor = db.execute("SELECT * FROM calls WHERE key = ?", (key,))
+    row = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
+    del row["id"]
+    row["messages"] = [[role, [text(part) for part in parts]] for role, parts in json.loads(row["messages"])]
+    return row | {name: text(row[name]) for name in _TEXT_IDS}
 
 
 def inflate(body: bytes) -> str:

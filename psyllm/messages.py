@@ -10,16 +10,29 @@ from typing import Literal
 
 from psyllm.records import PromptRef, Role
 
+CHARACTERS_PER_TOKEN = 3
+"""How prompt tokens are estimated before a call: English takes four or more, so the estimate is on the safe side."""
+
+MessageRole = Literal["system", "user", "assistant"]
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    role: Literal["system", "user", "assistant"]
+    role: MessageRole
     parts: tuple[str, ...]
     """Joined by blank lines when sent. What never changes comes first: servers cache prefixes."""
 
     @property
     def text(self) -> str:
         return "\n\n".join(self.parts)
+
+
+def with_instruction(messages: tuple[Message, ...], instruction: str) -> tuple[Message, ...]:
+    """The messages with an instruction at the end of the first one; unchanged if it is empty."""
+    if not instruction:
+        return messages
+    first = messages[0]
+    return (Message(first.role, (*first.parts, instruction)), *messages[1:])
 
 
 @dataclass(frozen=True, slots=True)

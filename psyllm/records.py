@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Role = Literal["planner", "patient", "diagnostician", "therapist", "critic"]
 ROLES: tuple[Role, ...] = ("planner", "patient", "diagnostician", "therapist", "critic")
@@ -21,10 +21,14 @@ System = Literal["dsm5tr", "icd11"]
 Verdict = Literal["met", "provisional", "insufficient", "contradicted"]
 Severity = Literal["minimal", "mild", "moderate", "severe"]
 Mode = Literal["ordinary", "explore", "safety_first", "emergency"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""From the least to the most urgent."""
+SAFETY_MODES: tuple[Mode, ...] = ("safety_first", "emergency")
+"""Those in which the safety protocol takes the turn."""
 Polarity = Literal["asserts", "denies"]
 
 SAFETY_PROTOCOL = "safety_protocol"
-"""The reserved technique id; the only one allowed in modes safety_first and emergency."""
+"""The reserved technique id; the only one allowed in SAFETY_MODES."""
 
 CRISIS_CONTACTS = "{crisis_contacts}"
 """The placeholder a model writes instead of a service or number; filled by code when shown."""
@@ -95,6 +99,8 @@ class RejectedModality(Record):
 
 class ModalityChoice(Record):
     chosen: str
+    drawn: str = ""
+    """The first candidate, which the planner takes unless it says what speaks against it."""
     reasons: tuple[str, ...]
     rejected: tuple[RejectedModality, ...] = ()
 
@@ -159,6 +165,8 @@ class Fact(Record):
     sentence: int = Field(ge=1)
     disorders: tuple[str, ...] = ()
     """Disorders it was said about; empty means every disorder that asks for it."""
+    approx: bool = False
+    """Whether the sentence says about so much: it then reaches no threshold that it passes by less than a tenth."""
 
 
 class Dropped(Record):
@@ -197,6 +205,17 @@ class Cleared(Record):
     """What the risk's level was with it."""
 
 
+class Refused(Record):
+    """A sentence that the second reader wanted to take out of a risk, and code did not let it."""
+
+    sentence: int
+    """As named; it may not exist."""
+    kind: Literal["dark_joke", "unwanted_thought"]
+    quote: str
+    """As given; it may be nobody's words."""
+    why: str
+
+
 class Risk(Record):
     """The level of one risk domain, graded before and apart from diagnosis."""
 
@@ -206,9 +225,11 @@ class Risk(Record):
     sentences: tuple[int, ...] = ()
     """The client sentences that ground the level."""
     mode: Mode = "ordinary"
-    """What this level asks of the reply."""
+    """What this level asks of the reply; at least `explore` in a turn that cleared a graver one."""
     cleared: tuple[Cleared, ...] = ()
     """Sentences of this turn that count for this domain no longer, from here on."""
+    refused: tuple[Refused, ...] = ()
+    """What should have been cleared in this turn, and counts all the same."""
 
 
 class Reply(Record):

@@ -15,7 +15,7 @@ from psyllm.settings import ModelSettings
 
 @asynccontextmanager
 async def serving(model: ModelSettings, *, rehearsal_latency_ms: float, slots: int) -> AsyncIterator[str]:
-    """The base URL of a model, up to /v1; a built-in server runs until the context ends."""
+    """The base URL of a model, up to /v1, or `desk`; a built-in server runs until the context ends."""
     if model.kind == "rehearsal":
         from psyllm.rehearsal import RehearsalProcess
 
@@ -27,6 +27,8 @@ async def serving(model: ModelSettings, *, rehearsal_latency_ms: float, slots: i
     elif model.kind == "embedded":
         with embedded(slots, model.context) as base_url:
             yield base_url
+    elif model.kind == "desk":
+        yield "desk"
     else:
         yield model.base_url.rstrip("/")
 

@@ -13,15 +13,17 @@
     default = "deepseek"
     critic = "other"                           # a role can have a model of its own
 
-Two models and profiles are built in: `rehearsal` (rules, no model) and `embedded` (SmolLM2-135M in this process).
+Built in, as models and as profiles: `rehearsal` (rules, no model), `embedded` (SmolLM2-135M in this process) and `desk`
+(a person answers).
 """
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -61,10 +63,15 @@ class Price(_Section):
         return ((prompt - cached) * self.input + cached * reused + completion * self.output) / 1e6
 
 
+DESK: dict[str, Any] = {"sampling": {}, "send_seed": False, "context": 1_000_000, "concurrency": 256}
+"""What a model of kind `desk` has where psyllm.toml says nothing else: people need no sampling and read long texts."""
+
+
 class ModelSettings(_Section):
-    kind: Literal["endpoint", "rehearsal", "embedded"] = "endpoint"
+    kind: Literal["endpoint", "rehearsal", "embedded", "desk"] = "endpoint"
+    """A desk sends nothing: its calls wait as files in the run folder until somebody answers them."""
     base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    """Up to and including /v1. Empty for the two built-in kinds, which start their own server."""
+    """Up to and including /v1. Empty for all kinds but `endpoint`."""
     model: str = Field(min_length=1)
     """The model's name as the endpoint knows it; part of the key under which an answer is reused."""
     api_key_env: str = ""
@@ -81,11 +88,16 @@ class ModelSettings(_Section):
     """Whether to send the call's seed; some endpoints refuse it."""
     price: Price | None = None
     concurrency: int = Field(default=16, ge=1, le=4096)
-    """Calls in flight at once; --concurrency overrides it."""
+    """Calls in flight at once; --concurrency overrides it, but not a desk's: there it is how many may wait."""
     timeout_s: float = Field(default=300, gt=0)
     """Seconds for one request, body included."""
     tries: int = Field(default=8, ge=1, le=50)
     """Requests per call before it counts as failed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _desk_has_patience(cls, given: Any) -> Any:
+        return DESK | given if isinstance(given, dict) and given.get("kind") == "desk" else given
 
     @field_validator("base_url")
     @classmethod
@@ -106,6 +118,8 @@ class ModelSettings(_Section):
     def _endpoint_has_url(self) -> ModelSettings:
         if self.kind == "endpoint" and not self.base_url:
             raise ValueError("base_url is missing")
+        if self.kind == "desk" and (self.base_url or self.api_key_env):
+            raise ValueError("a desk has no base_url and no api_key_env")
         return self
 
     @property
@@ -142,8 +156,8 @@ class Profile(_Section):
         return own or self.default
 
 
-class Rules(_Section):
-    """Bounds of every dialogue of a run. They are part of what a dialogue's fate depends on."""
+class Bounds(_Section):
+    """Bounds of every dialogue of a run."""
 
     seed: int = 0
     min_rounds: int = Field(default=2, ge=1, le=8)
@@ -159,10 +173,26 @@ class Rules(_Section):
     """Grow also from posts that intake would screen out."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> Rules:
+    def _ordered(self) -> Self:
         if self.min_rounds > self.max_rounds:
             raise ValueError(f"min_rounds {self.min_rounds} is above max_rounds {self.max_rounds}")
         return self
+
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Rules(Bounds):
+    """Bounds and coverage: the part of the settings that a dialogue's fate depends on."""
+
+    coverage: dict[str, Weight] = {}
+    """Modality -> its weight in the draw; empty means that all weigh the same, otherwise an unnamed one weighs 0."""
+
+    def shares(self, known: Iterable[str]) -> dict[str, float]:
+        """Modality -> wanted share of the dialogues, adding up to 1; those with none are left out."""
+        weights = {name: self.coverage.get(name, 0.0 if self.coverage else 1.0) for name in self.modalities or known}
+        total = sum(weights.values())
+        return {name: weight / total for name, weight in weights.items() if weight}
 
 
 BUILT_IN_MODELS = {
@@ -175,6 +205,7 @@ BUILT_IN_MODELS = {
         concurrency=2,
         timeout_s=900,
     ),
+    "desk": ModelSettings(kind="desk", model="desk"),
 }
 
 
@@ -185,7 +216,9 @@ class Settings(_Section):
     """A folder that overlays the shipped prompts file by file."""
     models: dict[str, ModelSettings] = Field(default={}, validate_default=True)
     profiles: dict[str, Profile] = Field(default={}, validate_default=True)
-    grow: Rules = Rules()
+    grow: Bounds = Bounds()
+    coverage: dict[str, Weight] = {}
+    """Wanted shares of the modalities, as weights; see Rules.coverage."""
 
     @field_validator("models")
     @classmethod
@@ -205,12 +238,21 @@ class Settings(_Section):
                     raise ValueError(f"profiles.{name}: {role} names the unknown model {profile.model_for(role)!r}")
         return self
 
+    @property
+    def rules(self) -> Rules:
+        """[grow] and [coverage] together."""
+        return Rules(**self.grow.model_dump(), coverage=self.coverage)
+
     def cast(self, profile: str | None) -> dict[Role, str]:
         """Role -> model name for a profile. Raises UsageError for an unknown one."""
         name = profile or self.profile
         if name not in self.profiles:
             raise UsageError(f"unknown profile {name!r}", hint=f"known: {', '.join(sorted(self.profiles))}")
         return {role: self.profiles[name].model_for(role) for role in ROLES}
+
+    def native_roles(self, profile: str | None) -> frozenset[Role]:
+        """Roles whose reasoning comes on their model's own channel. Raises UsageError for an unknown profile."""
+        return frozenset(role for role, name in self.cast(profile).items() if self.models[name].trace == "native")
 
 
 def load_settings(path: Path | None = None) -> Settings:

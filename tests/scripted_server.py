@@ -2,7 +2,8 @@
 
 The script maps a schema's name to its answer, or to a list of answers given in turn (the last one stays).
 An answer is an object sent as the message's content; its keys that start with $ become fields of the message
-beside it ($reasoning), {"$raw": text} is content that is no JSON, and {"$status": 400} is a refusal.
+beside it ($reasoning), {"$raw": text} is content that is no JSON, and {"$status": 400} is a refusal,
+which with "$echo": true repeats the key and the last message.
 Every request's body and Authorization header are appended to LOG.
 Prints READY and its base URL; ends when stdin closes.
 """
@@ -35,7 +36,9 @@ class Scripted:
             self.given[name] = turn + 1
             answer = answer[min(turn, len(answer) - 1)]
         if "$status" in answer:
-            return web.json_response({"error": "refused by the script"}, status=answer["$status"])
+            heard = f"{request.headers.get('Authorization')} {body['messages'][-1]['content']}"
+            said = heard if answer.get("$echo") else "refused by the script"
+            return web.json_response({"error": said}, status=answer["$status"])
         message: dict[str, Any] = {"role": "assistant"}
         if "$raw" in answer:
             message["content"] = answer["$raw"]

@@ -88,6 +88,7 @@ class Rehearsal:
         entry = {"key": key, "schema": form.get("name", ""), "sighting": self.sightings[key]}
         if self.log:
             entry["messages"] = digest([(m.get("role"), m.get("content")) for m in messages])
+            entry["port"] = (request.get_extra_info("peername") or ("", 0))[1]
         self.note("in", entry, status=None, planted=[])
         fault = self.transport_fault(key, entry["sighting"])
         planted = [fault] if fault else []

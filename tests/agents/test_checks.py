@@ -8,14 +8,11 @@ import yaml
 from agents.checks import DETAIL, check_client, check_dialogue, check_plan, check_reply, guidance
 from clinical import Knowledge
 from prompts.library import Library, Modality
-from psyllm.reasons import codes_for
 from psyllm.records import (
     CasePlan,
     ClientProfile,
     Emotion,
-    Finding,
     ModalityChoice,
-    Mode,
     Post,
     Reason,
     RejectedModality,
@@ -24,55 +21,12 @@ from psyllm.records import (
     RoundPlan,
     Scene,
     Sentence,
-    System,
     Turn,
-    Verdict,
     Withheld,
 )
+from tests.agents.conftest import SYSTEMS, answer, codes, finding, judged, replied, turn
 
 WORKED = Path(__file__).parents[2] / "examples" / "worked_dialogues.yaml"
-SYSTEMS: tuple[System, ...] = ("dsm5tr", "icd11")
-
-
-@pytest.fixture(scope="module")
-def knowledge() -> Knowledge:
-    return Knowledge.load()
-
-
-@pytest.fixture(scope="module")
-def cbt() -> Modality:
-    return Library().modality("cbt")
-
-
-def codes(reasons: tuple[Reason, ...]) -> list[str]:
-    assert all(reason.code in codes_for(reason.role) for reason in reasons)
-    return [reason.code for reason in reasons]
-
-
-def turn(*sentences: str, n: int = 1, **fields: Any) -> Turn:
-    client = tuple(Sentence(n=10 * n + i, text=text) for i, text in enumerate(sentences))
-    return Turn(round=n, client=client, **fields)
-
-
-def replied(text: str, *sentences: str, n: int = 1, **fields: Any) -> Turn:
-    return turn(*(sentences or ("I said something.",)), n=n, reply=answer(text=text), **fields)
-
-
-def answer(**fields: str) -> Reply:
-    sound = {
-        "reasoning": "Her alarm is the centre of it. Insufficient in DSM-5-TR and in ICD-11, one of five.",
-        "technique": "guided_discovery",
-        "text": "Four alarms and none of them heard. What was the room like when you did wake?",
-    }
-    return Reply.model_validate(sound | fields)
-
-
-def finding(disorder: str, verdict: Verdict, system: System = "dsm5tr") -> Finding:
-    return Finding(disorder=disorder, name=disorder, system=system, verdict=verdict, why="")
-
-
-def suicidal(level: int, mode: Mode) -> dict[str, Any]:
-    return {"mode": mode, "risks": (Risk(domain="suicide", level=level, mode=mode),)}
 
 
 def plan(**fields: Any) -> CasePlan:
@@ -215,10 +169,6 @@ def test_the_third_thanks_is_too_compliant() -> None:
 HEARD = ("I set four alarms and slept through every one of them.", "Mum says it’s “just laziness”, great.")
 
 
-def judged(knowledge: Knowledge, modality: Modality, heard: Turn, **fields: str) -> tuple[Reason, ...]:
-    return check_reply(knowledge, modality, [replied("Start anywhere you like.", n=1), heard], answer(**fields))
-
-
 @pytest.mark.parametrize(
     ("code", "fields"),
     [
@@ -299,48 +249,6 @@ def test_what_the_engine_calls_met_may_be_called_met(knowledge: Knowledge, cbt: 
     heard = turn(*HEARD, n=2, findings=tuple(finding("mdd", "met", system) for system in SYSTEMS))
     reasoning = "Major depressive disorder is met in DSM-5-TR and in ICD-11."
     assert judged(knowledge, cbt, heard, reasoning=reasoning) == ()
-
-
-SAFE = (
-    "Thank you for saying it. You are thinking of killing yourself, and I take it seriously. I can't see you or call "
-    "anyone; {crisis_contacts} can. Put some distance between you and it. Who could sit with you tonight?"
-)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "changed"),
-    [
-        ([], {}),
-        (["technique_under_lock"], {"technique": "guided_discovery"}),
-        (["safety_step_missing"], {"text": SAFE.replace("{crisis_contacts}", "Somebody")}),
-        (["safety_step_missing"], {"text": SAFE.replace("killing yourself", "it")}),
-        (["safety_forbidden"], {"text": SAFE.replace("it. Who", "the pills. Who")}),
-        (["safety_forbidden"], {"text": SAFE.replace("Who could", "Don't tell anyone else. Who could")}),
-        (["question_run"], {"text": SAFE + " Or are you alone?"}),
-        ([], {"reasoning": "He is near the edge tonight and nothing else goes first."}),
-    ],
-)
-def test_in_danger_the_protocol_is_asked_for(
-    knowledge: Knowledge, cbt: Modality, wanted: list[str], changed: dict[str, str]
-) -> None:
-    heard = turn("I think about killing myself.", n=2, **suicidal(4, "safety_first"))
-    safe = {"technique": "safety_protocol", "text": SAFE}
-    assert codes(judged(knowledge, cbt, heard, **(safe | changed))) == wanted
-
-
-def test_exploring_asks_plainly_and_gives_contacts_from_level_two(knowledge: Knowledge, cbt: Modality) -> None:
-    wish, thoughts = (turn("I wish I was gone.", n=2, **suicidal(level, "explore")) for level in (1, 2))
-    vague, plain = "Gone from what?", "Gone. Do you mean thoughts of killing yourself?"
-    assert codes(judged(knowledge, cbt, wish, text=vague)) == ["safety_step_missing"]
-    assert judged(knowledge, cbt, wish, text=plain) == ()
-    assert codes(judged(knowledge, cbt, thoughts, text=plain)) == ["safety_step_missing"]
-    assert judged(knowledge, cbt, thoughts, text=plain + " Here is who is awake: {crisis_contacts}.") == ()
-
-
-def test_a_danger_named_once_need_not_be_named_again(knowledge: Knowledge, cbt: Modality) -> None:
-    named = replied("Are you thinking of suicide?", n=1)
-    heard = turn("Still here.", n=2, **suicidal(1, "explore"))
-    assert check_reply(knowledge, cbt, [named, heard], answer(text="Still here, and still writing. Since when?")) == ()
 
 
 # ---------------------------------------------------------------- the worked dialogues

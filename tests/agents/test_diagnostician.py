@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 
 from agents.cast import Cast
-from agents.diagnostician import MOST, diagnose, diagnosis_schema, offered
+from agents.diagnostician import diagnose, diagnosis_schema
 from clinical import Knowledge
+from clinical.cues import MOST
 from prompts.library import Library
 from psyllm.forms import form_of
 from psyllm.messages import Step
@@ -49,7 +49,7 @@ def talk(count: int) -> list[Turn]:
 
 
 def test_the_shortlist_only_grows_and_keeps_its_order(knowledge: Knowledge) -> None:
-    lists = [offered(knowledge, talk(count)) for count in range(1, len(WORDS) + 1)]
+    lists = [knowledge.shortlist(talk(count)) for count in range(1, len(WORDS) + 1)]
     assert lists[0] and lists[0][0] == "gad" and "mdd" in lists[1] and len(lists[-1]) == MOST
     for shorter, longer in pairwise(lists):
         assert longer[: len(shorter)] == shorter
@@ -57,11 +57,11 @@ def test_the_shortlist_only_grows_and_keeps_its_order(knowledge: Knowledge) -> N
 
 def test_what_was_accepted_does_not_reorder_what_was_sent(knowledge: Knowledge) -> None:
     both = Turn(round=1, client=(Sentence(n=1, text=" ".join(WORDS[:2])),))
-    sent = offered(knowledge, [both])
+    sent = knowledge.shortlist([both])
     for name in sent:
         held = Evidence(disorder=name, criterion=knowledge.criterion_ids_of((name,))[0].split(".")[1], sentence=1)
         answered = both.model_copy(update={"evidence": (held,), "reply": REPLY})
-        later = offered(knowledge, [answered, Turn(round=2, client=(Sentence(n=2, text="Hm."),))])
+        later = knowledge.shortlist([answered, Turn(round=2, client=(Sentence(n=2, text="Hm."),))])
         assert len(sent) > 1 and later[: len(sent)] == sent
 
 
@@ -91,16 +91,4 @@ async def test_criteria_stand_before_the_words_and_a_round_more_keeps_the_start(
     assert system == later_system and "<risk_levels>" in system and "gad.A1" not in system
     criteria = user.partition("\n</criteria>")[0]
     assert "gad.A1" in criteria and later.startswith(criteria)
-    assert "aud.A1" not in user + later
-
-
-class Shifting(Knowledge):
-    """A shortlist that changes its mind about what was first."""
-
-    def shortlist(self, turns: Sequence[Turn]) -> tuple[str, ...]:
-        return ("gad", "mdd", "ocd", "panic") if len(turns) == 1 else ("pdd", "gad", "mdd", "aud", "bed", "bpd")
-
-
-def test_it_never_holds_more_than_a_prompt_should() -> None:
-    shifting = Shifting.load()
-    assert offered(shifting, talk(2)) == ("gad", "mdd", "ocd", "panic", "pdd", "aud")
+    assert "bed.A1" not in user + later

@@ -26,10 +26,11 @@ Done = subprocess.CompletedProcess[str]
 class Desk:
     folder: Path
 
-    def psyllm(self, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
+    def psyllm(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Done:
         return subprocess.run(
             [PSYLLM, *arguments],
             cwd=self.folder,
+            input=stdin,
             env=clean_environment() | dict(env or {}),
             capture_output=True,
             text=True,

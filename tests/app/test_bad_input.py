@@ -10,6 +10,7 @@ import pytest
 
 from prompts.library import SHIPPED
 from psyllm.journal import DATABASE, Journal
+from psyllm.records import SCHEMA_VERSION
 from tests.app.conftest import EIGHT, Desk, Done
 
 TEXT = "I have not slept since May, and I stare at her cup on the shelf every morning before work."
@@ -78,6 +79,9 @@ def test_wrong_flags_are_named_with_what_is_known(desk: Desk, arguments: list[st
 SETTINGS = {
     "bad line": ('profile = "rehearsal"\n[grow\n', ["psyllm.toml", "line 2"]),
     "unknown key": ("[grow]\nsed = 3\n", ["psyllm.toml", "unknown setting grow.sed"]),
+    "nothing to draw": ("[coverage]\ncbt = 0\n", ["no modality is left", "[coverage] weighs cbt"]),
+    "unknown modality": ("[coverage]\nreiki = 2\n", ["'reiki'", "act, cbt, dbt"]),
+    "negative weight": ("[coverage]\ncbt = -1\n", ["psyllm.toml", "coverage.cbt", "-1"]),
     "unknown model": ('[profiles.one]\ndefault = "gpt"\n', ["psyllm.toml", "profiles.one", "'gpt'"]),
 }
 
@@ -111,10 +115,10 @@ def test_an_embedded_model_that_is_not_installed_is_named(desk: Desk) -> None:
 
 
 PROMPTS = {
-    "no such variable": ("{{ round }}", "{{ rounde }}", ["section 'task'", "rounde", "may_end, round, rounds"]),
-    "a template that does not close": ("{{ round }}", "{{ round }", ["section 'task'", "line"]),
-    "no such section": ("# Revise", "# Rewise", ["section revise is missing"]),
-    "bad front matter": ("version:", "versoin:", ["versoin"]),
+    "no such variable": ("{{ round }}", "{{ rounde }}", [":40: rounde: unknown variable; did you mean round?"]),
+    "a template that does not close": ("{{ round }}", "{{ round }", [":40: unexpected '}'"]),
+    "no such section": ("# Revise", "# Rewise", [":47: Rewise: unknown section; did you mean revise?"]),
+    "bad front matter": ("version:", "versoin:", [":4: versoin: unknown key; did you mean version?"]),
 }
 
 
@@ -125,6 +129,17 @@ def test_a_mistake_in_an_edited_prompt_is_found_before_anything_is_grown(desk: D
     assert old in shipped
     desk.write("mine/roles/patient.md", shipped.replace(old, new))
     refused(desk.psyllm(*EIGHT, "--prompts", "mine"), "mine/roles/patient.md", *words)
+    assert not (desk.folder / "run").exists()
+
+
+def test_an_indication_that_clinical_does_not_know_is_found_before_anything_is_grown(desk: Desk) -> None:
+    shipped = (SHIPPED / "modalities" / "mi.md").read_text(encoding="utf-8")
+    assert "suicide:3" in shipped
+    desk.write("mine/modalities/mi.md", shipped.replace("suicide:3", "suicid:3"))
+    refused(
+        desk.psyllm(*EIGHT, "--prompts", "mine"),
+        "mine/modalities/mi.md:19: suicid:3: nothing clinical is called so; did you mean suicide:3?",
+    )
     assert not (desk.folder / "run").exists()
 
 
@@ -166,7 +181,7 @@ def test_a_run_of_another_schema_version_is_refused(desk: Desk) -> None:
         db.commit()
     before = desk.dump()
     for arguments in (EIGHT, ("status", "run"), ("trace", "show", "run"), ("export", "run", "--out", "x.jsonl")):
-        refused(desk.psyllm(*arguments), "schema version 99", "reads 1", "0.0.9")
+        refused(desk.psyllm(*arguments), "schema version 99", f"reads {SCHEMA_VERSION}", "0.0.9")
     assert desk.dump() == before
     assert not (desk.folder / "x.jsonl").exists()
 
@@ -180,8 +195,8 @@ def test_reading_where_there_is_no_run(desk: Desk, command: str) -> None:
 
 def test_a_dialogue_that_is_not_there(grown: tuple[Desk, Done]) -> None:
     desk, _ = grown
-    refused(desk.psyllm("trace", "show", "run", "zz"), "0 dialogues", "'zz'")
-    refused(desk.psyllm("trace", "show", "run", "ex-99"), "0 dialogues", "or of its post")
+    refused(desk.psyllm("trace", "show", "run", "zz"), "0 dialogues", "'zz'", code=1)
+    refused(desk.psyllm("trace", "show", "run", "ex-99"), "0 dialogues", "or of its post", code=1)
 
 
 def test_export_writes_nothing_where_it_must_not(grown: tuple[Desk, Done]) -> None:
@@ -210,11 +225,11 @@ def test_a_package_of_the_same_name_in_front_is_one_clear_line(desk: Desk, name:
 
 def test_skip_invalid_goes_on_lists_what_it_left_out_and_names_extra_fields_once(desk: Desk) -> None:
     good = [json.dumps({"id": f"p{n}", "text": "help", "mood": n, "forum": "x"}) for n in range(3)]
-    desk.write("mixed.jsonl", "\n".join([good[0], '{"text": "x"}', "nonsense", good[0], *good[1:]]))
+    desk.write("mixed.jsonl", "\n".join([good[0], '{"id": "x"}', "nonsense", good[0], *good[1:]]))
     done = desk.psyllm("grow", "mixed.jsonl", "--run", "run", "--skip-invalid")
     assert done.returncode == 0, done.stderr
     assert "skipped 3 invalid posts" in done.stderr
-    for place in ("2: field id is missing", "3: not valid JSON", "4: id 'p0' was used before"):
+    for place in ("2: no text", "3: not valid JSON", "4: id 'p0' was used before"):
         assert f"mixed.jsonl:{place}" in done.stderr
     assert "3 of 3 posts done" in done.stderr
     assert done.stderr.count("kept as metadata: forum, mood\n") == 1
@@ -222,9 +237,9 @@ def test_skip_invalid_goes_on_lists_what_it_left_out_and_names_extra_fields_once
 
 
 def test_nothing_but_invalid_posts_is_an_error(desk: Desk) -> None:
-    desk.write("bad.jsonl", '{"text": "x"}\n')
+    desk.write("bad.jsonl", '{"id": "x"}\n')
     done = desk.psyllm("grow", "bad.jsonl", "--run", "run", "--skip-invalid")
     assert done.returncode == 2
-    assert "bad.jsonl:1: field id is missing" in done.stderr
+    assert "bad.jsonl:1: no text" in done.stderr
     assert "no post to grow from in bad.jsonl" in done.stderr
     assert not (desk.folder / "run").exists()

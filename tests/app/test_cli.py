@@ -6,8 +6,10 @@ import io
 import json
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from corpus.posts import read_posts
 from graphs.grow import Grower
 from graphs.table import fingerprint, seated
 from prompts.library import Library
-from psyllm.journal import Journal
+from psyllm.journal import DATABASE, Journal
 from psyllm.rehearsal import RehearsalProcess
 from psyllm.settings import ModelSettings, Price, Profile, Settings
 from tests.app.conftest import EIGHT, Desk, Done, until
@@ -30,13 +32,19 @@ HELP = [
     "grow",
     "status",
     "export",
+    "desk",
     "doctor",
     "trace",
-    "trace show",
+    *(
+        f"trace {c}"
+        for c in ["ls", "reasons", "show", "why", "grep", "tail", "replay", "fork", "diff", "export", "otel"]
+    ),
     "clinical",
     *(f"clinical {c}" for c in ("lint", "ls", "show", "check")),
+    "prompt",
+    *(f"prompt {c}" for c in ("ls", "new", "show", "lint", "try", "diff", "ab")),
 ]
-GROUPS = ("", "trace", "clinical")
+GROUPS = ("", "trace", "clinical", "prompt")
 LOADED = """
 import sys
 from app.cli import main
@@ -126,7 +134,7 @@ def test_a_second_ctrl_c_stops_at_once(desk: Desk) -> None:
 
 
 def test_one_process_at_a_time(desk: Desk) -> None:
-    process = desk.start(*EIGHT, "--rehearsal-latency", "300")
+    process = desk.start(*EIGHT, "--rehearsal-latency", "2000")
     until(process, lambda: desk.count("calls") > 0)
     second = desk.psyllm(*EIGHT)
     assert (second.returncode, second.stdout) == (1, "")
@@ -149,6 +157,25 @@ def test_a_full_disk_ends_the_run_and_with_room_again_it_goes_on(desk: Desk, und
     assert "Traceback" not in stderr
     assert "cannot write the journal of run" in stderr
     assert "run the same command: it goes on" in stderr
+    assert desk.psyllm(*FOUR).returncode == 0
+    assert desk.exported() == of_first_four(undisturbed)
+
+
+def test_the_very_last_write_may_fail_too(desk: Desk, undisturbed: bytes) -> None:
+    assert desk.psyllm(*FOUR[:-1], "3").returncode == 0
+    last = json.loads((desk.folder / "posts.jsonl").read_text(encoding="utf-8").splitlines()[3])["id"]
+    with closing(sqlite3.connect(desk.folder / "run" / DATABASE)) as db:
+        db.execute(
+            "CREATE TRIGGER no_room BEFORE INSERT ON dialogues"
+            f" WHEN NEW.post_id = '{last}' BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+        db.commit()
+    done = desk.psyllm(*FOUR)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot write the journal of run" in done.stderr and "disk is full" in done.stderr
+    with closing(sqlite3.connect(desk.folder / "run" / DATABASE)) as db:
+        db.execute("DROP TRIGGER no_room")
+        db.commit()
     assert desk.psyllm(*FOUR).returncode == 0
     assert desk.exported() == of_first_four(undisturbed)
 
@@ -223,12 +250,12 @@ async def test_the_live_view_counts_dialogues_calls_tokens_and_cost(
     model = ModelSettings(kind="rehearsal", model="rehearsal", sampling={}, price=price)
     settings = Settings(profile="p", models={"m": model}, profiles={"p": Profile(default="m")})
     library = Library()
-    journal = Journal.open(tmp_path / "run", fingerprint(settings, None, settings.grow, library), "0")
+    journal = Journal.open(tmp_path / "run", fingerprint(settings, None, settings.rules, library), "0")
     screen = Console(width=100, file=io.StringIO(), force_terminal=True, color_system=None)
     view = GrowView(rehearsal=True)
     posts = read_posts([EXAMPLES / "posts.jsonl"]).posts
     try:
-        async with seated(settings, None, settings.grow, library, journal) as (cast, caller):
+        async with seated(settings, None, settings.rules, library, journal) as (cast, caller):
             screen.print(view)
             grower = Grower(cast, caller, journal, (posts[0], posts[4], posts[20]), open_dialogues=3)
             view.watch(grower)

@@ -14,6 +14,7 @@ import pytest
 from prompts.library import Library
 from psyllm.journal import Journal
 from psyllm.records import (
+    Cleared,
     Critique,
     Decision,
     Dialogue,
@@ -21,6 +22,7 @@ from psyllm.records import (
     Post,
     Provenance,
     Reason,
+    Refused,
     Reply,
     ReplyDraft,
     Risk,
@@ -163,7 +165,14 @@ def hostile_run(folder: Path) -> None:
         round=1,
         client=(Sentence(n=1, text=HOSTILE),),
         findings=(Finding(disorder="mdd", name=HOSTILE, system="icd11", verdict="insufficient", why=HOSTILE),),
-        risks=(Risk(domain=HOSTILE, level=2),),
+        risks=(
+            Risk(
+                domain=HOSTILE,
+                level=2,
+                cleared=(Cleared(sentence=1, kind="dark_joke", quote=HOSTILE, level=4),),
+                refused=(Refused(sentence=7, kind="unwanted_thought", quote=HOSTILE, why="s7 is not of this turn"),),
+            ),
+        ),
         mode="explore",
         reply=reply,
         drafts=(ReplyDraft(reply=reply, critique=critique),),
@@ -191,6 +200,9 @@ def test_words_of_others_are_shown_as_they_are_and_steer_nothing(tmp_path: Path,
     assert (shown.returncode, shown.stderr) == (0, "")
     if arguments[0] == "trace":
         assert shown.stdout.count(SHOWN) >= 5
+        flat = " ".join(shown.stdout.split())
+        assert "s1 cleared from level 4 as dark joke" in flat
+        assert "s7 not cleared as unwanted thought" in flat
     else:
         assert "[red]run[/]: 1 posts" in shown.stdout
     assert not {"\x1b", "\x07", "\x08", "\x9b", "\r"} & set(shown.stdout)

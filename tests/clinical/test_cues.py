@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinical import Knowledge
-from clinical.cues import MOST
+from clinical.cues import FEWEST, MOST
 from psyllm.records import Evidence, Fact, Risk, Sentence, Turn
 
 Say = Callable[..., list[Turn]]
@@ -81,13 +81,22 @@ def test_with_nothing_heard_the_commonest_are_listed(knowledge: Knowledge, say: 
     assert knowledge.shortlist(say(["Hm."])) == ("gad", "mdd")
 
 
-def test_evidence_and_redirects_come_first(knowledge: Knowledge, say: Say) -> None:
+def test_free_places_go_to_weak_cues_and_common_disorders(knowledge: Knowledge, say: Say) -> None:
+    assert knowledge.shortlist(say(["I have been staring at the ceiling until four."])) == ("insomnia", "gad", "mdd")
+    told = say(["It's ten days now.", "I cry every day, I don't eat, and I'm so tired I can't think."])
+    assert knowledge.shortlist(told)[0] == "mdd" and len(knowledge.shortlist(told)) >= FEWEST
+
+
+def test_what_a_turn_grounded_counts_from_the_next_one_on(knowledge: Knowledge, say: Say) -> None:
     first, second = say(["I'm empty."], ["I was called in by the ward once."])
     told = first.model_copy(update={"evidence": (Evidence(disorder="pmdd", criterion="B3", sentence=1),)})
     past = second.model_copy(update={"facts": (Fact(name="manic_history", value=True, sentence=2),)})
-    assert knowledge.shortlist([told])[0] == "pmdd"
-    assert "bipolar_1" not in knowledge.shortlist([told, second])
-    assert "bipolar_1" in knowledge.shortlist([told, past])
+    listed = knowledge.shortlist([first])
+    assert knowledge.shortlist([told]) == listed, "what came of a list cannot change it"
+    assert knowledge.shortlist([told, second]) == (*listed, "pmdd")
+    third = say(["a"], ["b"], ["Hm."])[2]
+    assert "bipolar_1" not in knowledge.shortlist([told, second, third])
+    assert "bipolar_1" in knowledge.shortlist([told, past, third])
 
 
 def test_a_system_switched_off_is_not_listed(say: Say) -> None:

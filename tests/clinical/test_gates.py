@@ -214,3 +214,39 @@ def test_a_fact_about_the_person_counts_for_every_disorder(knowledge: Knowledge,
     said = say(["I've never been manic or wired, though."])
     _, facts, _ = knowledge.gate([Fact(name="manic_history", value=False, sentence=1, disorders=("mdd",))], said)
     assert facts[0].disorders == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        ("For two weeks it has been like this, every day.", "met"),
+        ("For about two weeks it has been like this, every day.", "provisional"),
+        ("A couple of weeks it has been like this, every day.", "provisional"),
+        ("For two weeks or so it has been like this, every day.", "provisional"),
+        ("I worry about it, and for two weeks it has been like this, every day.", "met"),
+    ],
+)
+def test_about_so_long_reaches_no_threshold_that_it_barely_passes(
+    knowledge: Knowledge, say: Say, words: str, verdict: str
+) -> None:
+    texts = ["I'm empty.", "Nothing is fun.", "I can't sleep.", "I can't eat.", "I'm worthless.", "I can't work."]
+    claims: list[Evidence | Fact] = [asserts(f"mdd.{c}", n) for n, c in enumerate(("A1", "A2", "A4", "A3", "A7"), 1)]
+    told = {"impairment": 6, "most_days": 7, "duration_days": 7}
+    claims += [
+        Fact(name=n, value=14.0 if n[0] == "d" else True, sentence=s, disorders=("mdd",)) for n, s in told.items()
+    ]
+    evidence, facts, dropped = knowledge.gate(claims, say([*texts, words]))
+    ruled_out = [
+        Fact(name=n, value=False, sentence=1) for n in ("manic_history", "substance_explains", "medical_explains")
+    ]
+    assert dropped == ()
+    assert knowledge.assess(evidence, [*facts, *ruled_out])[0].verdict == verdict
+
+
+def test_the_lenient_profile_lets_an_unasked_substance_or_illness_be(knowledge: Knowledge) -> None:
+    evidence = [asserts(f"gad.{c}", n) for n, c in enumerate(("A1", "A2", "A3", "C1", "C3", "C5"), 1)]
+    facts: list[Fact] = [Fact(name="duration_days", value=400.0, sentence=7)]
+    facts += [Fact(name=name, value=True, sentence=8) for name in ("most_days", "distress")]
+    strict, lenient = knowledge.assess(evidence, facts), Knowledge.load(lenient=True).assess(evidence, facts)
+    assert [finding.verdict for finding in strict] == ["provisional", "provisional"]
+    assert [finding.verdict for finding in lenient] == ["met", "met"]

@@ -90,6 +90,7 @@ def test_the_mode_asks_for_its_protocol(knowledge: Knowledge) -> None:
     assert any("{crisis_contacts}" in line for line in must)
     assert any("emergency" in line for line in must)
     assert any("contract" in line for line in must_not)
+    assert must_not[-1] == "go deeper than contact and safety"
     assert knowledge.protocol([Risk(domain="suicide", level=0)]) == ((), ())
     assert knowledge.protocol([]) == ((), ())
     assert knowledge.mode([]) == "ordinary"

@@ -205,7 +205,7 @@ async def test_danger_in_the_client_s_words_decides_what_the_therapist_may_do(
 ) -> None:
     locked = mode == "safety_first"
     technique = SAFETY_PROTOCOL if locked else "guided_discovery"
-    told = "You said killing yourself, and I take it seriously. {crisis_contacts} is there today."
+    told = "You said killing yourself, and I can't see you. {crisis_contacts} is there today."
     replies = [
         reply("Four o'clock, and that ceiling.", technique=technique),
         reply(f"{told} Who is near you tonight?", technique=technique),
@@ -244,10 +244,10 @@ async def test_answers_that_never_fit_reject_the_dialogue(play: Play, schema: st
 
 
 async def test_a_prompt_that_the_model_cannot_hold_rejects_the_dialogue(play: Play) -> None:
-    played = await play({}, context=3000)
+    played = await play({}, context=3300)
     assert (played.dialogue.status, played.codes) == (Status.REJECTED, [("run", "budget_exceeded", 1)])
-    assert played.schemas == ["plan", *ONE_ROUND[:3]]
-    assert played.dialogue.reasons[0].detail.startswith("therapist at 1/respond/0: about ")
+    assert played.schemas == ["plan", *ONE_ROUND[:2]]
+    assert played.dialogue.reasons[0].detail.startswith("diagnostician at 1/diagnose/0: about ")
 
 
 async def test_a_critique_is_never_shown_with_another_reply(play: Play) -> None:
@@ -427,7 +427,7 @@ async def test_one_answer_that_never_comes_ends_one_dialogue(tmp_path: Path) -> 
 
 
 async def test_a_corpus_covers_the_modalities_on_offer(tmp_path: Path) -> None:
-    posts = [POST.model_copy(update={"id": f"p{n}"}) for n in range(30)]
+    posts = [POST.model_copy(update={"id": f"p{n}"}) for n in range(60)]
     with RehearsalProcess(fault_rate=0) as server:
         rules = Rules(min_rounds=1, max_rounds=1)
         grown = await grow(tmp_path / "run", served(server.base_url), rules, posts, open_dialogues=16)

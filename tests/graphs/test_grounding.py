@@ -27,7 +27,11 @@ DIRECT = reply(
     "A printer, and killing yourself, in one breath. {crisis_contacts} is there today. Which of the two was it?",
     technique="guided_discovery",
 )
-SAFE = DIRECT | {"technique": "safety_protocol"}
+ASKED = reply("A printer, and killing yourself, in one breath. Is there a part of it that was meant?")
+SAFE = reply(
+    "A printer, and killing yourself, in one breath. I can't see you; {crisis_contacts} is there today. Are you safe?",
+    technique="safety_protocol",
+)
 
 
 async def play(folder: Path, scripted: Start, **changes: Any) -> tuple[Dialogue, list[str]]:
@@ -104,29 +108,32 @@ async def test_a_joke_shown_by_its_own_words_is_cleared_for_good(tmp_path: Path,
         patient_turn=[client(PRINTER), client(SECOND)],
         diagnosis=again,
         evidence_check=evidence_check(lowered=[JOKE]),
+        reply=[reply("The printer, and the class?"), ASKED, SCRIPT["reply"][1]],
     )
     first, second = dialogue.turns
     (cleared,) = suicide(first).cleared
     assert (cleared.sentence, cleared.kind, cleared.quote, cleared.level) == (1, "dark_joke", JOKE["quote"], 4)
-    assert (suicide(first).level, first.mode) == (0, "ordinary")
+    assert (suicide(first).level, first.mode) == (0, "explore"), "the question is asked once"
     assert (suicide(second).level, second.mode) == (0, "ordinary"), "the same sentence raises nothing again"
+    (draft,) = first.drafts
+    assert [reason.code for reason in draft.critique.reasons] == ["safety_step_missing"]
+    assert "suicide" in draft.critique.guidance
     (read,) = sent
     assert "<raised>\nsuicide: level 4, some intent, no worked-out plan, from s1\n</raised>" in read
     assert "`verdicts` is empty" in read
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "why"),
     [
-        {"quote": "I was only kidding about it"},
-        {"quote": "the printer"},
-        {"quote": ""},
-        {"sentence": 2},
-        {"sentence": 41},
+        ({"quote": "I was only kidding about it"}, "client's"),
+        ({"quote": "the printer"}, "client's"),
+        ({"quote": ""}, "client's"),
+        ({"sentence": 41}, "s41 is not of this turn"),
     ],
 )
 async def test_without_words_that_were_said_of_a_sentence_of_this_turn_the_level_stands(
-    tmp_path: Path, scripted: Start, change: Json
+    tmp_path: Path, scripted: Start, change: Json, why: str
 ) -> None:
     lowered = JOKE | {"quote": PRINTER} | change
     dialogue, _ = await play(
@@ -139,6 +146,25 @@ async def test_without_words_that_were_said_of_a_sentence_of_this_turn_the_level
     )
     risk = suicide(dialogue.turns[0])
     assert (risk.level, risk.sentences, dialogue.turns[0].mode) == (4, (1,), "safety_first")
+    (refused,) = risk.refused
+    assert refused.quote == lowered["quote"] and why in refused.why and risk.cleared == ()
+
+
+async def test_an_unwanted_thought_that_was_all_of_a_danger_leaves_nothing_but_the_record(
+    tmp_path: Path, scripted: Start
+) -> None:
+    knife = "I'm scared I'll hurt the baby, the picture just shoots in and I feel sick."
+    lowered = {"domain": "violence_to_others", "sentence": 1, "kind": "unwanted_thought", "quote": knife}
+    dialogue, _ = await play(
+        tmp_path,
+        scripted,
+        patient_turn=[client(knife), client(SECOND)],
+        evidence_check=evidence_check(lowered=[lowered]),
+    )
+    first, second = dialogue.turns
+    violence = next(risk for risk in first.risks if risk.domain == "violence_to_others")
+    assert (violence.level, violence.mode, violence.cleared[0].level) == (0, "explore", 2)
+    assert first.mode == "explore" and second.mode == "ordinary"
 
 
 async def test_other_sentences_hold_their_level(tmp_path: Path, scripted: Start) -> None:
@@ -189,6 +215,7 @@ async def test_two_jokes_in_two_turns_stay_cleared(tmp_path: Path, scripted: Sta
             evidence_check(lowered=[JOKE]),
             evidence_check(lowered=[JOKE | {"sentence": 2, "quote": second}]),
         ],
+        reply=[ASKED, ASKED | {"text": "Twice now. Is there a part of it that was meant, of dying?"}],
     )
     assert len(sent) == 2
     assert [(suicide(turn).level, len(suicide(turn).cleared)) for turn in dialogue.turns] == [(0, 1), (0, 1)]

@@ -42,7 +42,7 @@ Answered = TypeVar("Answered", bound=BaseModel)
 Start = Callable[[Json], Endpoint]
 
 SEEN = {
-    "plan": "post_title post_text school_id school_name misfit_plan",
+    "plan": "post_title post_text school_id school_name school_planner misfit_plan",
     "patient": "plan_profile_* plan_rounds_* client_1 reply_1 client_sent_back client_guidance misfit_patient",
     "hear": "plan_profile_* plan_rounds_* client_1 client_2 reply_1 client_sent_back misfit_hear",
     "diagnose": "client_1 client_2 reply_1 misfit_diagnose",
@@ -163,11 +163,12 @@ class Grown:
 
 def overlay(folder: Path) -> Path:
     """A modality of our own, with canaries in its texts."""
-    text = (SHIPPED / "modalities" / "person_centred.md").read_text(encoding="utf-8")
+    text = (SHIPPED / "modalities" / "person_centred.md").read_text(encoding="utf-8").replace("PCT", "OWN")
     changes = {
         "id: person_centred": "id: zqschool_id",
         "name: Person-centred counselling": "name: zqschool_name",
         "{id: paraphrase,": "{id: zqschool_technique,",
+        "# Planner": "# Planner\nzqschool_planner",
         "# Therapist": "# Therapist\nzqschool_therapist",
         "# Critic": "# Critic\nzqschool_critic",
     }
@@ -213,7 +214,7 @@ def shown(call: StoredCall) -> set[str]:
 
 
 def every_canary() -> set[str]:
-    school = {"school_id", "school_name", "school_technique", "school_therapist", "school_critic"}
+    school = {f"school_{part}" for part in ("id", "name", "technique", "planner", "therapist", "critic")}
     return canaries(json.dumps(SCRIPT)) | canaries(POST.model_dump_json()) | school
 
 

@@ -27,9 +27,9 @@ from psyllm.records import (
     Status,
     Turn,
 )
-from psyllm.runs import Run
+from psyllm.runs import Coverage, Run
 
-FACTS = {"grow.seed": 3, "models.critic": "m"}
+FACTS = {"grow.seed": 3, "grow.coverage": {"cbt": 3, "act": 1}, "models.critic": "m"}
 PROFILE = ClientProfile(
     history="h",
     memories=("m",),
@@ -77,7 +77,7 @@ def dialogue(
         scene=Scene(category="work", detail="d"),
         severity="mild",
         rounds=(RoundPlan(focus="f"),),
-        modality=ModalityChoice(chosen=modality, reasons=()),
+        modality=ModalityChoice(chosen=modality, drawn=modality, reasons=()),
         profile=PROFILE,
     )
     turns = enumerate(modes, 1)
@@ -131,7 +131,10 @@ def test_counts_by_status_modality_mode_and_reason(run: Path) -> None:
             Status.FAILED: 0,
         }
         assert opened.post_count() == 5
-        assert opened.accepted_by_modality() == [("act", 1, 1), ("cbt", 2, 1)]
+        assert opened.coverage() == [
+            Coverage("act", wanted=0.25, drawn=1, chosen=1, accepted=1, rounds=2, safety_rounds=0),
+            Coverage("cbt", wanted=0.75, drawn=2, chosen=2, accepted=1, rounds=1, safety_rounds=0),
+        ]
         assert opened.accepted_by_mode() == [("ordinary", 2, 1), ("explore", 1, 1)]
         assert opened.reasons() == [
             ("screened_out", "post_too_short", "therapist", 1),
@@ -181,7 +184,7 @@ def test_the_databases_of_two_workers_read_as_one(run: Path, tmp_path: Path) -> 
         assert opened.post_count() == 6
         assert opened.status_counts()[Status.ACCEPTED] == 3
         assert opened.dialogue("d5").post_id == "e"
-        assert opened.accepted_by_modality() == [("cbt", 3, 2), ("act", 1, 1)]
+        assert [(row.modality, row.chosen, row.accepted) for row in opened.coverage()] == [("act", 1, 1), ("cbt", 3, 2)]
         assert [d.id for d in opened.dialogues()] == ["d1", "d2", "d3", "d4", "d5"]
         assert len(list(opened.calls("d5"))) == 1
 

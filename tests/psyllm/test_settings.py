@@ -69,7 +69,7 @@ def test_the_shipped_example_is_right_and_serves_every_profile() -> None:
     settings = load_settings(EXAMPLES / "psyllm.toml")
     for profile in settings.profiles:
         assert set(settings.cast(profile).values()) <= set(settings.models)
-    assert settings.grow == Rules()
+    assert settings.rules == Rules()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_files_that_are_no_text_are_named(tmp_path: Path) -> None:
 def test_an_unknown_profile_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="'gpt'") as error:
         Settings().cast("gpt")
-    assert error.value.hint == "known: embedded, rehearsal"
+    assert error.value.hint == "known: desk, embedded, rehearsal"
 
 
 def test_sampling_cannot_say_what_psyllm_says_itself() -> None:

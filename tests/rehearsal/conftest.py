@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from agents.critic import client_critique_schema, reply_critique_schema
-from agents.diagnostician import diagnosis_schema, offered
+from agents.diagnostician import diagnosis_schema
 from agents.patient import PatientReply
 from agents.planner import case_plan, plan_schema
 from agents.therapist import reply_schema
@@ -86,7 +86,7 @@ class Table:
     def assess(self, turns: Sequence[Turn], seed: int = 0) -> Turn:
         """The last turn with its evidence, findings and risks, through the real gates and engine."""
         now = turns[-1]
-        schema = diagnosis_schema(self.knowledge, offered(self.knowledge, turns))
+        schema = diagnosis_schema(self.knowledge, self.knowledge.shortlist(turns))
         proposed = self.ask(schema, *transcript(turns, numbered=True), TRANSCRIPT_END, "Diagnose.", seed=seed)
         evidence, facts, dropped = self.knowledge.gate(proposed.claims(), turns)
         standing = [e for turn in turns for e in turn.evidence], [f for turn in turns for f in turn.facts]

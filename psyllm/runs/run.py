@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psyllm.errors import UsageError
+from psyllm.errors import NoMatch, UsageError
 from psyllm.journal import connect, inflate, read_meta
+from psyllm.messages import MessageRole
 from psyllm.records import Dialogue, Post, PromptRef, Status
+from psyllm.settings import Rules
+
+EDITED = "edited"
+"""The model of a reply that a person wrote into a fork."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,43 @@ class Spend:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How far one modality has come."""
+
+    modality: str
+    wanted: float
+    """Share of the dialogues, by the settings."""
+    drawn: int
+    """Dialogues in which it was the first candidate."""
+    chosen: int
+    """Dialogues that were held in it."""
+    accepted: int
+    rounds: int
+    """Rounds of its accepted dialogues."""
+    safety_rounds: int
+    """Those of them in which danger replaced its techniques by the safety protocol."""
+
+
+@dataclass(frozen=True)
 class StoredCall:
     """One step of a dialogue, as it was sent and answered."""
 
+    key: bytes
+    """What the call is known by: alike in a fork and its parent."""
     position: int
     path: str
+    """round/node/attempt/correction; round 0 is the plan, the other two count from 0."""
     role: str
+    model_name: str
+    """As psyllm.toml calls it; EDITED if a person wrote the reply."""
     model: str
+    """As the endpoint knows it."""
+    sample: int
     prompts: tuple[str, ...]
-    messages: tuple[tuple[str, str], ...]
+    """As `cbt@1.0#0123abcd4567`."""
+    schema_name: str
+    sampling: Mapping[str, Any]
+    messages: tuple[tuple[MessageRole, str], ...]
     """(role, text) as sent, byte for byte."""
     reply: str
     reasoning: str
@@ -53,7 +86,28 @@ class StoredCall:
     cached_tokens: int
     completion_tokens: int
     cost_usd: float | None
+    started: float
+    """Unix time of the last request."""
     seconds: float
+    finish_reason: str
+    rehearsal: bool
+    """Whether the rehearsal backend said it."""
+
+    @property
+    def round(self) -> int:
+        return int(self.path.split("/")[0])
+
+    @property
+    def node(self) -> str:
+        return self.path.split("/")[1]
+
+    @property
+    def attempt(self) -> int:
+        return int(self.path.split("/")[2])
+
+    @property
+    def correction(self) -> int:
+        return int(self.path.split("/")[3])
 
 
 class Run:
@@ -65,17 +119,18 @@ class Run:
         if not files:
             raise UsageError(f"{folder} holds no run", hint="`psyllm grow POSTS --run DIR` makes one")
         self.folder = folder
-        self._databases = []
+        self.databases: list[sqlite3.Connection] = []
+        """One a worker, each opened for reading."""
         for file in files:
             try:
                 database = connect(file, read_only=True)
                 self.meta = read_meta(database, file)
             except sqlite3.DatabaseError as error:
                 raise UsageError(f"{file} cannot be read: {error}", hint="is it a psyllm run?") from error
-            self._databases.append(database)
+            self.databases.append(database)
 
     def close(self) -> None:
-        for database in self._databases:
+        for database in self.databases:
             database.close()
 
     def __enter__(self) -> Run:
@@ -90,28 +145,32 @@ class Run:
         facts: dict[str, Any] = json.loads(self.meta["fingerprint"])
         return facts
 
-    def dialogues(self, status: Status | None = None) -> Iterator[Dialogue]:
-        """Every dialogue, in the order of its post in the input."""
+    def dialogues(self, status: Status | None = None, *, forks: bool = False) -> Iterator[Dialogue]:
+        """Every dialogue, in the order of its post in the input. A fork is an experiment: only with `forks`."""
         for row in self._rows(
             "SELECT t.body FROM dialogues d JOIN texts t ON t.id = d.record_id LEFT JOIN posts p ON p.id = d.post_id"
-            " WHERE ?1 IS NULL OR d.status = ?1 ORDER BY p.position, d.repeat, d.id",
-            (status,),
+            " WHERE (?1 IS NULL OR d.status = ?1) AND (?2 OR d.forked_from IS NULL)"
+            " ORDER BY p.position, d.repeat, d.id",
+            (status, forks),
         ):
             yield Dialogue.model_validate_json(inflate(row[0]))
 
     def dialogue(self, short_id: str) -> Dialogue:
-        """The dialogue whose id, or post id, starts like this. Raises UsageError for none or several."""
+        """The dialogue whose id, or post id, starts like this; a post id stands for the dialogue grown from it.
+
+        Raises NoMatch for none, UsageError for several.
+        """
         rows = list(
             self._rows(
                 "SELECT d.id, t.body, d.post_id FROM dialogues d JOIN texts t ON t.id = d.record_id"
-                " WHERE substr(d.id, 1, ?1) = ?2 OR substr(d.post_id, 1, ?1) = ?2",
+                " WHERE substr(d.id, 1, ?1) = ?2 OR (substr(d.post_id, 1, ?1) = ?2 AND d.forked_from IS NULL)",
                 (len(short_id), short_id),
             )
         )
         rows = [row for row in rows if short_id in (row[0], row[2])] or rows
         if len(rows) != 1:
             found = ", ".join(row[0] for row in rows[:8]) or "none"
-            raise UsageError(
+            raise (UsageError if rows else NoMatch)(
                 f"{len(rows)} dialogues of {self.folder} match {short_id!r}: {found}",
                 hint="give more of the dialogue's id, or of its post's",
             )
@@ -123,30 +182,66 @@ class Run:
 
     def prompt(self, prompt_id: str) -> tuple[PromptRef, str]:
         """A prompt file as the run keeps it. Raises UsageError if it holds none of that id."""
+        found = self.prompts().get(prompt_id)
+        if found is None:
+            raise UsageError(f"{self.folder} holds no prompt {prompt_id!r}", hint="was it made by this psyllm?")
+        return found
+
+    def prompts(self) -> dict[str, tuple[PromptRef, str]]:
+        """Id -> the prompt files that the run was grown with; those that only a fork used are left out."""
+        own = {str(fact).partition("#")[2] for name, fact in self.fingerprint.items() if name.startswith("prompts.")}
+        rows = self._rows("SELECT p.id, p.version, p.sha256, t.body FROM prompts p JOIN texts t ON t.id = p.text_id")
+        return {
+            name: (PromptRef(id=name, version=version, sha256=sha256), inflate(body))
+            for name, version, sha256, body in rows
+            if not own or sha256 in own
+        }
+
+    def post(self, post_id: str) -> Post:
+        """A post as the run took it in. Raises UsageError if it holds none of that id."""
         for row in self._rows(
-            "SELECT p.version, p.sha256, t.body FROM prompts p JOIN texts t ON t.id = p.text_id WHERE p.id = ?",
-            (prompt_id,),
+            "SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id WHERE p.id = ?", (post_id,)
         ):
-            return PromptRef(id=prompt_id, version=row[0], sha256=row[1]), inflate(row[2])
-        raise UsageError(f"{self.folder} holds no prompt {prompt_id!r}", hint="was it made by this psyllm?")
+            return Post.model_validate_json(inflate(row[0]))
+        raise UsageError(f"{self.folder} holds no post {post_id!r}", hint="was it made by this psyllm?")
 
     def calls(self, dialogue_id: str) -> Iterator[StoredCall]:
         """A dialogue's calls in the order made."""
-        for database in self._databases:
-            database.row_factory = sqlite3.Row
-            rows = database.execute(
-                "SELECT s.position, c.* FROM steps s JOIN calls c ON c.id = s.call_id"
-                " WHERE s.dialogue_id = ? ORDER BY s.position",
-                (dialogue_id,),
-            ).fetchall()
-            database.row_factory = None
-            for row in rows:
+        return self._calls(
+            "SELECT s.position, c.* FROM steps s JOIN calls c ON c.id = s.call_id"
+            " WHERE s.dialogue_id = ? ORDER BY s.position",
+            (dialogue_id,),
+        )
+
+    def payments(self, dialogue_ids: Iterable[str]) -> frozenset[tuple[bytes, float]]:
+        """(key, unix time of its request) of these dialogues' calls: one taken over keeps the time it was paid at."""
+        query = "SELECT c.key, c.started FROM steps s JOIN calls c ON c.id = s.call_id WHERE s.dialogue_id = ?"
+        return frozenset((key, started) for name in dialogue_ids for key, started in self._rows(query, (name,)))
+
+    def samples(self, call: StoredCall) -> tuple[StoredCall, ...]:
+        """Every answer that was ever paid for at this place, replays and forks included, in the order made."""
+        query = (
+            "SELECT ? position, c.* FROM calls c, calls o"
+            " WHERE o.key = ? AND c.post_id = o.post_id AND c.repeat = o.repeat AND c.path = o.path ORDER BY c.id"
+        )
+        return tuple(self._calls(query, (call.position, call.key)))
+
+    def _calls(self, query: str, values: tuple[object, ...]) -> Iterator[StoredCall]:
+        for database in self.databases:
+            cursor = database.cursor()
+            cursor.row_factory = sqlite3.Row
+            for row in cursor.execute(query, values):
                 yield StoredCall(
+                    key=row["key"],
                     position=row["position"],
                     path=row["path"],
                     role=row["role"],
+                    model_name=row["model_name"],
                     model=row["model"],
+                    sample=row["sample"],
                     prompts=tuple(json.loads(row["prompts"])),
+                    schema_name=row["schema_name"],
+                    sampling=json.loads(row["sampling"]),
                     messages=tuple(
                         (role, "\n\n".join(self._text(database, part) for part in parts))
                         for role, parts in json.loads(row["messages"])
@@ -160,11 +255,14 @@ class Run:
                     cached_tokens=row["cached_tokens"],
                     completion_tokens=row["completion_tokens"],
                     cost_usd=row["cost_usd"],
+                    started=row["started"],
                     seconds=row["seconds"],
+                    finish_reason=row["finish_reason"],
+                    rehearsal=bool(row["rehearsal"]),
                 )
 
     def status_counts(self) -> dict[Status, int]:
-        found = dict(self._summed(1, "SELECT status, count(*) FROM dialogues GROUP BY 1"))
+        found = dict(self._summed(1, "SELECT status, count(*) FROM dialogues WHERE forked_from IS NULL GROUP BY 1"))
         return {status: found.get(status, 0) for status in Status}
 
     def post_count(self) -> int:
@@ -175,17 +273,46 @@ class Run:
         rows = self._rows("SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id ORDER BY p.position, p.id")
         return (Post.model_validate_json(inflate(row[0])) for row in rows)
 
-    def accepted_by_modality(self) -> list[tuple[str, int, int]]:
-        """(modality, dialogues planned, accepted), most accepted first."""
-        rows = self._summed(
-            1, "SELECT modality, count(*), sum(status = 'accepted') FROM dialogues WHERE modality != '' GROUP BY 1"
+    @property
+    def rules(self) -> Rules:
+        """Bounds and coverage that the run was grown with."""
+        own = {
+            name.removeprefix("grow."): value for name, value in self.fingerprint.items() if name.startswith("grow.")
+        }
+        return Rules.model_validate(own)
+
+    def wanted_shares(self) -> dict[str, float]:
+        """Modality -> wanted share of the dialogues, adding up to 1."""
+        kind = "prompts.modalities."
+        shipped = [name.removeprefix(kind) for name in self.fingerprint if name.startswith(kind)]
+        return self.rules.shares(self.rules.coverage or shipped)
+
+    def coverage(self) -> list[Coverage]:
+        """Wanted, drawn and accepted per modality, by name. Dialogues without a plan have no modality."""
+        wanted = self.wanted_shares()
+        drawn = dict(
+            self._summed(
+                1, "SELECT drawn, count(*) FROM dialogues WHERE drawn != '' AND forked_from IS NULL GROUP BY 1"
+            )
         )
-        return sorted(rows, key=lambda row: (-row[2], row[0]))
+        rows = self._summed(
+            1,
+            "SELECT modality, count(*), sum(status = 'accepted'), sum(iif(status = 'accepted', rounds, 0)),"
+            " sum(iif(status = 'accepted', safety_rounds, 0)) FROM dialogues"
+            " WHERE modality != '' AND forked_from IS NULL GROUP BY 1",
+        )
+        chosen = {name: tuple(counts) for name, *counts in rows}
+        return [
+            Coverage(name, wanted.get(name, 0.0), drawn.get(name, 0), *chosen.get(name, (0, 0, 0, 0)))
+            for name in sorted(wanted.keys() | drawn.keys() | chosen.keys())
+        ]
 
     def accepted_by_mode(self) -> list[tuple[str, int, int]]:
         """(most urgent response mode, dialogues, accepted), most frequent first."""
         rows = self._summed(
-            1, "SELECT mode, count(*), sum(status = 'accepted') FROM dialogues WHERE mode != '' GROUP BY 1"
+            1,
+            "SELECT mode, count(*), sum(status = 'accepted') FROM dialogues"
+            " WHERE mode != '' AND forked_from IS NULL GROUP BY 1",
         )
         return sorted(rows, key=lambda row: (-row[1], row[0]))
 
@@ -194,7 +321,7 @@ class Run:
         rows = self._summed(
             3,
             "SELECT d.status, r.code, r.role, count(DISTINCT d.id) FROM reasons r"
-            " JOIN dialogues d ON d.id = r.dialogue_id GROUP BY 1, 2, 3",
+            " JOIN dialogues d ON d.id = r.dialogue_id WHERE d.forked_from IS NULL GROUP BY 1, 2, 3",
         )
         return sorted(rows, key=lambda row: (-row[3], row[1]))
 
@@ -218,7 +345,7 @@ class Run:
         return [key + numbers for key, numbers in totals.items()]
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        for database in self._databases:
+        for database in self.databases:
             yield from database.execute(query, values)
 
     @staticmethod
