@@ -63,10 +63,6 @@ class _PlanCase:
     post: Post
 
     @property
-    def post_text(self) -> str:
-        return f"{self.post.title}\n{self.post.text}"
-
-    @property
     def profile_texts(self) -> list[str]:
         return list(_strings(self.plan.profile.model_dump()))
 
@@ -81,7 +77,7 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _diagnosis_in_profile(case: _PlanCase) -> Iterator[str]:
-    posted = run(case.post_text)
+    posted = run(case.post.words)
     for text in case.profile_texts:
         yield from (label for label in found(listed("diagnosis"), text) if run(label) not in posted)
 
@@ -95,7 +91,7 @@ def _thin_profile(case: _PlanCase) -> Iterator[str]:
 
 
 def _copied_from_post(case: _PlanCase) -> Iterator[str]:
-    posted = run(case.post_text)
+    posted = run(case.post.words)
     for text in _strings(case.plan.model_dump()):
         words = words_of(text)
         windows = (words[i : i + _COPIED_RUN] for i in range(len(words) - _COPIED_RUN + 1))

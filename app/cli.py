@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.cli_clinical import clinical
+from app.cli_corpus import corpus, export
 from app.cli_intake import intake
 from app.cli_prompt import prompt
 from app.cli_trace import trace
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("intake", epilog=example("psyllm intake RS_2023-01.zst --license 'see Reddit' --out posts.jsonl"))(intake)
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
+app.add_typer(corpus, name="corpus")
 app.add_typer(prompt, name="prompt")
 
 
@@ -113,19 +115,7 @@ def status(run: RunFolder) -> None:
     status_command(run)
 
 
-@app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))
-def export(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="File to write; must not exist.")],
-    include_rehearsal: Annotated[
-        bool, typer.Option("--include-rehearsal", help="Also write stand-in words of the rehearsal backend.")
-    ] = False,
-    prompts: PromptFolder = None,
-) -> None:
-    """Write accepted dialogues as chat messages with reasoning_content."""
-    from app.export import export_command
-
-    export_command(run, out, include_rehearsal=include_rehearsal, prompts=prompts)
+app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))(export)
 
 
 @app.command(epilog=example("psyllm desk runs/wizard --role therapist"))

@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from app.screen import STOPPED, console, out
-from corpus.duplicates import Duplicates
 from corpus.intake import STEPS, Decision, Taken, take_in
 from corpus.posts import Field, Raw, Reader, Recipe, used_twice
+from corpus.seen import Seen
 from psyllm.errors import Failure, UsageError
 from psyllm.records import Post, Reason
 from psyllm.runs import Run
@@ -81,7 +81,7 @@ def intake_command(options: IntakeOptions) -> None:
     recipe = _recipe(options)
     reader = Reader(recipe.sources(options.sources), recipe, skip_invalid=options.skip_invalid)
     try:
-        with Duplicates() as seen:
+        with Seen() as seen:
             _remember(seen, options)
             taken = islice(_taken(reader, seen, options), options.limit)
             if options.explain is not None:
@@ -119,19 +119,19 @@ def _recipe(options: IntakeOptions) -> Recipe:
         raise UsageError(f"--{name} {first['input']!r}: {first['msg']}", hint="see `psyllm intake --help`") from error
 
 
-def _remember(seen: Duplicates, options: IntakeOptions) -> None:
+def _remember(seen: Seen, options: IntakeOptions) -> None:
     """What no post may be nearly the same as."""
     for folder in options.against:
         with Run(folder) as run:
             for post in run.posts():
-                seen.add(f"{post.id} of {folder}", _whole(post))
+                seen.add(f"{post.id} of {folder}", post.words)
     for file in options.held_out:
         recipe = Recipe()
         for raw in Reader(recipe.sources([file])):
-            seen.add(f"{raw.post.id} of {file}", _whole(take_in(raw).post))
+            seen.add(f"{raw.post.id} of {file}", take_in(raw).post.words)
 
 
-def _taken(reader: Reader, seen: Duplicates, options: IntakeOptions) -> Iterator[tuple[Raw, Taken]]:
+def _taken(reader: Reader, seen: Seen, options: IntakeOptions) -> Iterator[tuple[Raw, Taken]]:
     """Every post after all steps."""
     for raw in reader:
         if not seen.new_id(raw.post.id):
@@ -146,11 +146,11 @@ def _taken(reader: Reader, seen: Duplicates, options: IntakeOptions) -> Iterator
         yield raw, _compared(take_in(raw, keep_raw=options.keep_raw), seen)
 
 
-def _compared(taken: Taken, seen: Duplicates) -> Taken:
+def _compared(taken: Taken, seen: Seen) -> Taken:
     """With the last step: posts that are in are compared, and remembered for those that follow."""
     if taken.post.screened:
         return Taken(taken.post, (*taken.decisions, Decision("duplicates", "kept", "not compared")))
-    whole = _whole(taken.post)
+    whole = taken.post.words
     if match := seen.match(whole):
         detail = f"{match[1]:.0%} like {match[0]}"
         reason = Reason(code="near_duplicate", role="run", detail=detail)
@@ -158,10 +158,6 @@ def _compared(taken: Taken, seen: Duplicates) -> Taken:
         return Taken(post, (*taken.decisions, Decision("duplicates", "out", detail)))
     seen.add(taken.post.id, whole)
     return Taken(taken.post, (*taken.decisions, Decision("duplicates", "kept")))
-
-
-def _whole(post: Post) -> str:
-    return f"{post.title}\n{post.text}"
 
 
 # ---------------------------------------------------------------- writing
@@ -285,5 +281,5 @@ def _decisions(raw: Raw, taken: Taken, *, keep_all: bool) -> Table:
     for decision in taken.decisions:
         table.add_row(decision.step, Text(decision.verdict, style=_COLOURS[decision.verdict]), Text(decision.detail))
     table.add_row("", "", "")
-    table.add_row("text", Text("scrubbed", style="dim"), Text(_whole(taken.post).strip()))
+    table.add_row("text", Text("scrubbed", style="dim"), Text(taken.post.words))
     return table

@@ -1,110 +1,72 @@
-"""Finds posts that say nearly the same, by MinHash over runs of three words.
+"""Near duplicates among many texts: MinHash over runs of three words, compared where a band of hashes agrees.
 
-    seen = Duplicates(); seen.match(text) or seen.add("a1", text)
+>>> groups(["the cat sat on the mat", "dogs bark at night", "The cat sat on the mat!"])
+[0, 1, 0]
 
-The index lies in a temporary SQLite file, so that memory stays flat however many posts there are: about 1 KB of disk
-a post.
+Memory: 256 bytes a text, whatever its length; time: about 0.5 ms a text.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import sqlite3
-import tempfile
-from array import array
-from functools import lru_cache
-from hashlib import blake2b
-from pathlib import Path
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterable
 
-from psyllm.errors import Failure
+from corpus.metrics import words
 
-SIMILAR = 0.7
-"""Jaccard similarity of the word triples from which two posts count as the same."""
-_PERMUTATIONS, _BANDS = 128, 16
-"""16 bands of 8 rows: two posts of similarity 0.7 share a band in 61 of 100 cases, of 0.8 in 95, of 0.9 always."""
+THRESHOLD = 0.8
+"""Estimated share of common word runs (Jaccard) from which two texts are near duplicates."""
+_HASHES = 64
+_BAND = 4
+"""Hashes a band: pairs that share half of their runs agree on some band with 64%, those that share 0.8 with 99.98%."""
+_RUN = 3
 
 
-class Duplicates:
-    """A context manager: the index goes when it ends."""
+class Signatures:
+    """Collects texts one by one; keeps their hashes only."""
 
-    def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="psyllm-")
-        self._db = sqlite3.connect(Path(self._folder.name) / "index.db", isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=OFF")
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute("PRAGMA cache_size=-32000")
-        self._db.execute("CREATE TABLE posts (n INTEGER PRIMARY KEY, name TEXT NOT NULL, signature BLOB NOT NULL)")
-        self._db.execute(
-            "CREATE TABLE bands (key INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (key, n)) WITHOUT ROWID"
-        )
-        self._db.execute("CREATE TABLE ids (id INTEGER PRIMARY KEY) WITHOUT ROWID")
-        self._db.execute("BEGIN")
-        return self
+    def __init__(self) -> None:
+        self._rows: list[bytes] = []
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._db.close()
-        self._folder.cleanup()
+    def add(self, text: str) -> None:
+        self._rows.append(signature(text, _HASHES))
 
-    def new_id(self, post_id: str) -> bool:
-        """Whether this id comes for the first time; from now on it does not."""
-        key = _number(post_id.encode("utf-8", "replace"))
-        return self._write("INSERT OR IGNORE INTO ids VALUES (?)", (key,)) > 0
+    def groups(self, threshold: float = THRESHOLD) -> list[int]:
+        """For each text the number of the first text of its group; near duplicates of near duplicates share one."""
+        import numpy as np
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
 
-    def match(self, text: str) -> tuple[str, float] | None:
-        """Name and similarity of the most similar post added so far, if it is similar enough."""
-        signature = _signature(text)
-        rows = self._db.execute(
-            "SELECT name, signature FROM posts WHERE n IN"
-            " (SELECT DISTINCT b.n FROM json_each(?) k CROSS JOIN bands b ON b.key = k.value LIMIT 50)",
-            (json.dumps(_keys(signature)),),
-        )
-        found = ((name, _similarity(signature, array("I", body))) for name, body in rows)
-        best = max(found, key=lambda pair: pair[1], default=None)
-        return best if best and best[1] >= SIMILAR else None
-
-    def add(self, name: str, text: str) -> None:
-        """Remember a post under what it is to be called in messages."""
-        signature = _signature(text)
-        self._write("INSERT INTO posts (name, signature) VALUES (?, ?)", (name, signature.tobytes()))
-        n = self._db.execute("SELECT last_insert_rowid()").fetchone()[0]
-        for key in _keys(signature):
-            self._write("INSERT OR IGNORE INTO bands VALUES (?, ?)", (key, n))
-
-    def _write(self, statement: str, values: tuple[object, ...]) -> int:
-        try:
-            return self._db.execute(statement, values).rowcount
-        except sqlite3.Error as error:
-            raise Failure(
-                "store",
-                f"the index of near duplicates cannot be written to {tempfile.gettempdir()}: {error}",
-                hint="make room there (about 1 KB a post), or point TMPDIR at another folder",
-            ) from error
+        if not self._rows:
+            return []
+        table = np.frombuffer(b"".join(self._rows), dtype=np.uint32).reshape(-1, _HASHES)
+        pairs = []
+        for start in range(0, _HASHES, _BAND):
+            band = table[:, start : start + _BAND]
+            order = np.lexsort(band.T)
+            alike = (band[order[1:]] == band[order[:-1]]).all(axis=1)
+            one, other = order[:-1][alike], order[1:][alike]
+            near = (table[one] == table[other]).mean(axis=1) >= threshold
+            pairs.append(np.stack((one[near], other[near])))
+        one, other = np.concatenate(pairs, axis=1)
+        graph = coo_array((np.ones(len(one)), (one, other)), shape=(len(table), len(table)))
+        _, labels = connected_components(graph, directed=False)
+        _, first = np.unique(labels, return_index=True)
+        return [int(number) for number in first[labels]]
 
 
-@lru_cache(maxsize=2)
-def _signature(text: str) -> array[int]:
-    from rensa import RMinHash
+def signature(text: str, hashes: int) -> bytes:
+    """The MinHash of a text, four bytes a hash."""
+    from datasketch import MinHash
 
-    words = re.findall(r"\w+", text.casefold())
-    triples = [" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))]
-    sketch = RMinHash(num_perm=_PERMUTATIONS, seed=42)
-    sketch.update(triples)
-    return array("I", sketch.digest())
-
-
-def _keys(signature: array[int]) -> list[int]:
-    rows = _PERMUTATIONS // _BANDS
-    return [_number(bytes([band]) + signature[band * rows : (band + 1) * rows].tobytes()) for band in range(_BANDS)]
+    found = words(text)
+    runs = {" ".join(found[n : n + _RUN]) for n in range(max(1, len(found) - _RUN + 1))}
+    made = MinHash(num_perm=hashes, seed=1)
+    made.update_batch([run.encode() for run in runs])
+    return bytes(made.hashvalues.astype("uint32").tobytes())
 
 
-def _number(content: bytes) -> int:
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), signed=True)
-
-
-def _similarity(one: array[int], other: array[int]) -> float:
-    return sum(a == b for a, b in zip(one, other, strict=True)) / _PERMUTATIONS
+def groups(texts: Iterable[str], threshold: float = THRESHOLD) -> list[int]:
+    """For each text the number of the first text that it is a near duplicate of, its own if of none."""
+    signatures = Signatures()
+    for text in texts:
+        signatures.add(text)
+    return signatures.groups(threshold)

@@ -47,7 +47,7 @@ def by_bot(post: Post, author: str) -> Reason | None:
 
 
 def length(post: Post) -> Reason | None:
-    whole = _whole(post)
+    whole = post.words
     if len(whole) > MAX_CHARACTERS:
         return _reason("post_too_long", f"{len(whole):,} characters, at most {MAX_CHARACTERS:,}")
     words = len(whole.split())
@@ -55,7 +55,7 @@ def length(post: Post) -> Reason | None:
 
 
 def language(post: Post) -> Reason | None:
-    text = " ".join(_whole(post).split())
+    text = " ".join(post.words.split())
     if len(text) < MIN_CHARACTERS:
         return None
     scores = {found["lang"]: float(found["score"]) for found in _detector().detect(text[:2000], k=5)}
@@ -66,7 +66,7 @@ def language(post: Post) -> Reason | None:
 
 def suitable(post: Post) -> Reason | None:
     """Poems, adverts, and posts in which nobody speaks of themselves."""
-    whole = _whole(post)
+    whole = post.words
     if found := pattern("suitability", "advert").search(whole):
         return _reason("post_not_help_seeking", f"advert: {found[0]}")
     if _poem(post):
@@ -92,12 +92,8 @@ def _poem(post: Post) -> bool:
         return False
     short = sum(len(line.split()) <= _SHORT_LINE for line in lines) / len(lines)
     ended = sum(line.rstrip().endswith((".", "!", "?")) for line in lines) / len(lines)
-    said = pattern("suitability", "poem").search(_whole(post)) is not None
+    said = pattern("suitability", "poem").search(post.words) is not None
     return short >= (0.6 if said else 0.9) and ended <= (0.6 if said else 0.2)
-
-
-def _whole(post: Post) -> str:
-    return f"{post.title}\n{post.text}".strip()
 
 
 def _reason(code: str, detail: str) -> Reason:

@@ -62,5 +62,5 @@ def _arrival(seed: int, post_id: str, modality: str, weight: float) -> float:
 
 def as_turn(post: Post) -> Turn:
     """The post as if it had been said, for the cues that listen to clients."""
-    spoken = [part for part in _SENTENCE_END.split(f"{post.title}\n{post.text}") if part.strip()]
+    spoken = [part for part in _SENTENCE_END.split(post.words) if part.strip()]
     return Turn(round=1, client=tuple(Sentence(n=n, text=text) for n, text in enumerate(spoken, 1)))

@@ -70,6 +70,11 @@ class Post(Record):
     metadata: dict[str, JsonValue] = {}
     """Further fields of the source row, kept and never shown to a model; under `intake`, what intake did."""
 
+    @property
+    def words(self) -> str:
+        """Title and text as one text."""
+        return f"{self.title}\n{self.text}".strip()
+
 
 # ---------------------------------------------------------------- plan
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from corpus.duplicates import Duplicates
 from corpus.intake import take_in
 from corpus.posts import Raw
+from corpus.seen import Seen
 from psyllm.records import Post
 
 PLAIN = "I have not slept properly since the spring and by day I am no use to anybody at the bakery."
@@ -89,7 +89,7 @@ def test_near_duplicates_are_found_and_others_are_not() -> None:
     longer = " ".join(
         [PLAIN, other, "Nobody has asked me about it and I would not know what to say to them if they did."]
     )
-    with Duplicates() as seen:
+    with Seen() as seen:
         seen.add("a", longer)
         match = seen.match(longer.replace("bakery", "shop"))
         assert match is not None

@@ -118,7 +118,7 @@ async def test_the_planner_passes_over_the_first_candidate_only_with_a_reason(tm
     dialogue, *_ = await grow(tmp_path / "run", served(endpoint.base_url), rules)
     assert dialogue.plan is not None
     assert (dialogue.plan.modality.drawn, dialogue.plan.modality.chosen) == ("act", "cbt")
-    assert [(r.id, r.why) for r in dialogue.plan.modality.rejected][0] == ("act", PLAN["against_first"])
+    assert next((r.id, r.why) for r in dialogue.plan.modality.rejected) == ("act", PLAN["against_first"])
     complaint = endpoint.requests()[1]["messages"][-1]["content"]
     assert "choose the first candidate, act, or say in `against_first` why not" in complaint
     with Run(tmp_path / "run") as run:
