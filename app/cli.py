@@ -17,6 +17,7 @@ from app.cli_corpus import corpus, export
 from app.cli_intake import intake
 from app.cli_prompt import prompt
 from app.cli_trace import trace
+from app.cli_train import chat, serve, train
 from app.options import ClientWords, LogJson, PromptFolder, RecipeFile, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("intake", epilog=example("psyllm intake RS_2023-01.zst --license 'see Reddit' --out posts.jsonl"))(intake)
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
+app.add_typer(train, name="train")
 app.add_typer(corpus, name="corpus")
 app.add_typer(prompt, name="prompt")
 
@@ -142,6 +144,10 @@ def doctor(
     from app.doctor import doctor_command
 
     doctor_command(models, settings)
+
+
+app.command(epilog=example("psyllm serve trained/smollm2-135m-sft"))(serve)
+app.command(epilog=example("psyllm chat trained/smollm2-135m-sft"))(chat)
 
 
 def main() -> NoReturn:
