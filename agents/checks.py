@@ -19,7 +19,18 @@ from agents.words import any_of, found, listed, overlap, plain, run, sentences, 
 from clinical import Knowledge
 from prompts.library import Modality
 from psyllm.reasons import codes_for, meaning
-from psyllm.records import SAFETY_MODES, SAFETY_PROTOCOL, CasePlan, Finding, Post, Reason, Reply, Turn
+from psyllm.records import (
+    SAFETY_MODES,
+    SAFETY_PROTOCOL,
+    CasePlan,
+    Critique,
+    Decision,
+    Finding,
+    Post,
+    Reason,
+    Reply,
+    Turn,
+)
 
 DETAIL = 160
 """Most characters of a reason's detail."""
@@ -430,3 +441,8 @@ def guidance(reasons: Sequence[Reason]) -> str:
     known = codes_for(reasons[0].role)
     lines = [f"- {meaning(reason.code)}: {reason.detail}" for reason in reasons if reason.code in known]
     return "\n".join(("Change this, and keep the rest:", *lines))
+
+
+def sent_back(target: Literal["patient", "therapist"], reasons: tuple[Reason, ...]) -> Critique:
+    """The critique by code that sends a turn back for these reasons."""
+    return Critique(target=target, by="code", decision=Decision.REVISE, reasons=reasons, guidance=guidance(reasons))

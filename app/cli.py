@@ -14,6 +14,7 @@ import typer
 
 from app.cli_clinical import clinical
 from app.cli_corpus import corpus, export
+from app.cli_eval import evaluation
 from app.cli_intake import intake
 from app.cli_prompt import prompt
 from app.cli_trace import trace
@@ -36,6 +37,7 @@ app.command("intake", epilog=example("psyllm intake RS_2023-01.zst --license 'se
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
 app.add_typer(train, name="train")
+app.add_typer(evaluation, name="eval")
 app.add_typer(corpus, name="corpus")
 app.add_typer(prompt, name="prompt")
 

@@ -10,14 +10,16 @@ duplicates need all other posts, and are looked for by whoever has them (app/int
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue
 
 from corpus import screen
-from corpus.posts import Raw
+from corpus.posts import Raw, Reader, Recipe, used_twice
 from corpus.scrub import Scrubber, scrub_id
 from corpus.words import pattern
 from psyllm.records import Post, Reason
@@ -76,6 +78,20 @@ def take_in(raw: Raw, *, keep_raw: bool = False) -> Taken:
         kept: JsonValue = {"title": raw.post.title, "text": raw.post.text}
         clean = clean.model_copy(update={"metadata": clean.metadata | {"raw": raw.post.metadata.get("raw", kept)}})
     return Taken(clean.model_copy(update={"screened": found[0] if found else raw.post.screened}), (*decisions, *more))
+
+
+def first_posts(paths: Sequence[Path], limit: int | None = None) -> tuple[Post, ...]:
+    """The first posts of some sources after every step, held in memory.
+
+    Raises UsageError as `Reader` does, and for an id used twice.
+    """
+    posts: dict[str, Post] = {}
+    for raw in islice(Reader(Recipe().sources(paths)), limit):
+        post = take_in(raw).post
+        if post.id in posts:
+            raise used_twice(raw)
+        posts[post.id] = post
+    return tuple(posts.values())
 
 
 def _repaired(post: Post) -> tuple[Post, bool]:

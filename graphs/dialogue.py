@@ -173,7 +173,7 @@ class Nodes:
         if self._real:
             return await self._hear_real(state)
         if reasons := checks.check_client(state["plan"], state["turns"]):
-            critique = _sent_back("patient", reasons)
+            critique = checks.sent_back("patient", reasons)
         else:
             step = self._step(state, "hear", len(drafts), now.round)
             critique = await critic.judge_client(self.cast, step, state["plan"], state["turns"])
@@ -219,7 +219,7 @@ class Nodes:
         drafts, reply, modality = state["reply_drafts"], _said(now), self._modality(state)
         heard = (*before, now.model_copy(update={"reply": None}))
         if reasons := checks.check_reply(self.cast.knowledge, modality, heard, reply):
-            critique = _sent_back("therapist", reasons)
+            critique = checks.sent_back("therapist", reasons)
         else:
             step = self._step(state, "critique", len(drafts), now.round)
             critique = await critic.judge_reply(self.cast, step, modality, heard, reply)
@@ -285,12 +285,6 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’')]*\s+|[\r\n\v\f\x1c-\x1e\x8
 
 def _end(known: DialogueState, status: Status, reasons: tuple[Reason, ...]) -> Command[Any]:
     return Command(goto="finalise", update={**known, "status": status, "reasons": reasons})
-
-
-def _sent_back(target: Literal["patient", "therapist"], reasons: tuple[Reason, ...]) -> Critique:
-    return Critique(
-        target=target, by="code", decision=Decision.REVISE, reasons=reasons, guidance=checks.guidance(reasons)
-    )
 
 
 def _closed(turn: Turn) -> bool:

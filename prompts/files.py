@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -37,6 +37,7 @@ from psyllm.records import PromptRef
 from psyllm.yaml_nodes import child, composed, scalars
 
 Kind = Literal["role", "modality"]
+Matter = TypeVar("Matter", bound=RoleMatter)
 _HEADING = re.compile(r"^# (.+?)[ \t]*$", re.MULTILINE)
 _SAMPLE = {
     "modality": ModalityMatter.model_validate(
@@ -179,7 +180,7 @@ def parse(
     head, fence, body = text.removeprefix("---\n").partition("\n---\n")
     if not fence:
         return None, [Mistake(path, text.count("\n") + 1, "front matter never ends; close it with a line '---'")]
-    matter, mistakes = _front_matter(path, head, _shape(path, kind), clinical)
+    matter, mistakes = front_matter(path, head, _shape(path, kind), clinical)
     wanted = MODALITY_SECTIONS if kind == "modality" else SECTIONS.get(path.stem, {})
     sections, lines, more = _sections(path, body, head.count("\n") + 4, wanted)
     mistakes += more
@@ -199,9 +200,10 @@ def _shape(path: Path, kind: Kind) -> type[RoleMatter]:
 # ---------------------------------------------------------------- front matter
 
 
-def _front_matter(
-    path: Path, head: str, shape: type[RoleMatter], clinical: Clinical | None
-) -> tuple[RoleMatter | None, list[Mistake]]:
+def front_matter(
+    path: Path, head: str, shape: type[Matter], clinical: Clinical | None = None
+) -> tuple[Matter | None, list[Mistake]]:
+    """The YAML between the two fences as a record, and all that is wrong with it."""
     tabs = [n for n, line in enumerate(head.split("\n"), 2) if "\t" in line[: len(line) - len(line.lstrip())]]
     if tabs:
         return None, [Mistake(path, n, "a tab; YAML is indented with spaces") for n in tabs]
