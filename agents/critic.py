@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from agents.cast import Cast
 from agents.schema import Line, Passage, list_of, one_of
@@ -79,6 +79,13 @@ class EvidenceCheckReply(BaseModel):
     lowered: list[LoweredReply]
 
 
+class StillAnswersReply(BaseModel):
+    model_config = ConfigDict(title="still_answers")
+
+    why: Line
+    answers: bool
+
+
 @cache
 def client_critique_schema() -> type[CritiqueReply]:
     reason = create_model("ClientReason", __base__=ReasonReply, code=(one_of(codes_for("patient")), ...))
@@ -137,6 +144,19 @@ async def judge_client(cast: Cast, step: Step, plan: CasePlan, turns: Sequence[T
         reasons=_reasons(answer, Decision(answer.decision), "patient", step.round),
         guidance=answer.guidance,
     )
+
+
+async def still_answers(cast: Cast, step: Step, turns: Sequence[Turn]) -> StillAnswersReply:
+    """One call: can the real client's last message stand as the answer to a reply that they never read?"""
+    role = cast.library.roles["critic"]
+    words = (*transcript(turns, numbered=True), TRANSCRIPT_END, role.render("source task", round=step.round))
+    prompt = Prompt(
+        role="critic",
+        messages=(Message("system", (role.render("source system"),)), Message("user", words)),
+        refs=(role.ref,),
+    )
+    answer, _ = await cast.asker.ask(step, prompt, StillAnswersReply)
+    return answer
 
 
 async def check_evidence(

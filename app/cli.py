@@ -15,10 +15,11 @@ import typer
 from app.cli_clinical import clinical
 from app.cli_corpus import corpus, export
 from app.cli_eval import evaluation
+from app.cli_intake import intake
 from app.cli_prompt import prompt
 from app.cli_trace import trace
 from app.cli_train import chat, serve, train
-from app.options import LogJson, PromptFolder, RunFolder, SettingsFile, example
+from app.options import ClientWords, LogJson, PromptFolder, RecipeFile, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("intake", epilog=example("psyllm intake RS_2023-01.zst --license 'see Reddit' --out posts.jsonl"))(intake)
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
 app.add_typer(train, name="train")
@@ -44,7 +46,7 @@ app.add_typer(prompt, name="prompt")
 def grow(
     posts: Annotated[
         list[Path],
-        typer.Argument(metavar="POSTS", help="JSONL or CSV: id, text, and maybe title, source, license."),
+        typer.Argument(metavar="POSTS", help="What `psyllm intake` wrote, or any source that it reads."),
     ],
     run: Annotated[Path, typer.Option(help="Run folder; made if it is not there, gone on with if it is.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N posts.", show_default=False)] = None,
@@ -65,6 +67,17 @@ def grow(
     prompts: PromptFolder = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="List invalid posts and go on without them.")
+    ] = False,
+    recipe: RecipeFile = None,
+    client_words: Annotated[
+        ClientWords | None,
+        typer.Option(help="simulated by the patient model, or real: those of a source that holds conversations."),
+    ] = None,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="Screen no post out; all are scrubbed nevertheless.")
+    ] = False,
+    keep_raw: Annotated[
+        bool, typer.Option("--keep-raw", help="Keep posts as they were found in the run, personal data and all.")
     ] = False,
     rehearsal_latency: Annotated[
         float, typer.Option(metavar="MS", min=0, help="Make the rehearsal backend this slow.")
@@ -87,6 +100,10 @@ def grow(
             concurrency=concurrency,
             prompts=prompts,
             skip_invalid=skip_invalid,
+            recipe=recipe,
+            client_words=client_words,
+            keep_all=keep_all,
+            keep_raw=keep_raw,
             rehearsal_latency_ms=rehearsal_latency,
             settings=settings,
             log_json=log_json,

@@ -18,8 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.eval_report import needs_extra
 from app.screen import REHEARSAL, console, dollars, tokens
-from corpus.posts import read_posts
-from corpus.scrub import scrubbed
+from corpus.intake import first_posts
 from evaluators import rubric
 from evaluators.files import HERE
 from evaluators.rubric import DIMENSIONS, Rubric
@@ -119,10 +118,10 @@ def _check(options: RunOptions) -> None:
 def _posts(options: RunOptions) -> tuple[Post, ...]:
     if options.clients is None:
         return ()
-    posts = read_posts([options.clients]).posts
+    posts = first_posts([options.clients], options.limit)
     if not posts:
-        raise UsageError(f"{options.clients} holds no post", hint="each post needs id and text")
-    return tuple(scrubbed(post) for post in posts[: options.limit])
+        raise UsageError(f"{options.clients} holds no post", hint="each post needs a text")
+    return posts
 
 
 def makers() -> dict[str, Maker]:

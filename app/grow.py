@@ -18,17 +18,16 @@ import uvloop
 
 from agents.cast import checked_library
 from app.screen import STOPPED, calls_wait, console, growing
-from corpus import screen
-from corpus.posts import read_posts
-from corpus.scrub import scrubbed
+from corpus.posts import Reader, Recipe
+from corpus.waiting import Waiting
 from prompts.library import Library
 from psyllm import __version__
 from psyllm.desk import FOLDER as DESK
 from psyllm.desk import waiting_calls
 from psyllm.errors import Failure, UsageError
-from psyllm.journal import Journal, text_hash
+from psyllm.journal import Journal
 from psyllm.logs import configure
-from psyllm.records import Post, Status
+from psyllm.records import Status
 from psyllm.servers import embedded_weights
 from psyllm.settings import Rules, Settings, load_settings
 
@@ -51,6 +50,10 @@ class GrowOptions:
     concurrency: int | None = None
     prompts: Path | None = None
     skip_invalid: bool = False
+    recipe: Path | None = None
+    client_words: str | None = None
+    keep_all: bool = False
+    keep_raw: bool = False
     rehearsal_latency_ms: float = 0
     settings: Path | None = None
     answers_from: Path | None = None
@@ -85,11 +88,10 @@ def grow(options: GrowOptions) -> int:
         model.api_key(name)
         if model.kind == "embedded":
             embedded_weights()
-    posts = _read(options)
-    screen.load()
+    waiting = _read(options)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            tally, stopped = runner.run(_grow(settings, options, rules, library, posts))
+            tally, stopped = runner.run(_grow(settings, options, rules, library, waiting))
         except (asyncio.CancelledError, KeyboardInterrupt):
             console.print("stopped at once; finished calls are kept, and the same command goes on", style="yellow")
             _say_what_waits(options.run)
@@ -111,27 +113,33 @@ def _rules(settings: Settings, options: GrowOptions) -> Rules:
         changes["seed"] = options.seed
     if options.modalities:
         changes["modalities"] = options.modalities
+    if options.client_words is not None:
+        changes["client_words"] = options.client_words
+    if options.keep_all:
+        changes["keep_all"] = True
     return Rules.model_validate(settings.rules.model_dump() | changes)
 
 
-def _read(options: GrowOptions) -> tuple[Post, ...]:
-    file = read_posts(options.posts, skip_invalid=options.skip_invalid)
-    if file.skipped:
-        console.print(f"skipped {len(file.skipped)} invalid posts:", style="yellow")
-        for line in file.skipped:
+def _read(options: GrowOptions) -> Waiting:
+    """Go through the sources once, and say what was found."""
+    recipe = Recipe.load(options.recipe) if options.recipe else Recipe()
+    reader = Reader(recipe.sources(options.posts), recipe, skip_invalid=options.skip_invalid)
+    waiting = Waiting(reader, limit=options.limit, keep_raw=options.keep_raw)
+    if reader.skipped:
+        console.print(f"skipped {reader.skipped} invalid posts:", style="yellow")
+        for line in (*reader.mistakes, *(["..."] if reader.skipped > len(reader.mistakes) else [])):
             console.print(f"  {line}", soft_wrap=True)
-    if file.extra_fields:
-        console.print(f"kept as metadata: {', '.join(file.extra_fields)}", style="dim", soft_wrap=True)
-    if not file.posts:
-        raise UsageError(
-            f"no post to grow from in {', '.join(map(str, options.posts))}", hint="each post needs id and text"
-        )
-    return tuple(scrubbed(post) for post in file.posts[: options.limit])
+    if reader.extra_fields:
+        console.print(f"kept as metadata: {', '.join(sorted(reader.extra_fields))}", style="dim", soft_wrap=True)
+    if not waiting.total:
+        raise UsageError(f"no post to grow from in {', '.join(map(str, options.posts))}", hint="each post needs a text")
+    return waiting
 
 
 async def _grow(
-    settings: Settings, options: GrowOptions, rules: Rules, library: Library, posts: tuple[Post, ...]
+    settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting
 ) -> tuple[Tally, bool]:
+    from graphs.dialogue import dialogue_id
     from graphs.grow import Grower
     from graphs.table import fingerprint, seated
 
@@ -146,7 +154,10 @@ async def _grow(
     journal = Journal.open(options.run, facts, __version__, on_failure, options.answers_from)
     with ExitStack() as stack:
         stack.callback(journal.close)
-        _remember(journal, library, posts)
+        finished = journal.finished()
+        waiting.begin(journal, lambda post_id: dialogue_id(rules.seed, post_id, 0) in finished)
+        journal.add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
+        journal.flush()
         journal.note("profile", options.profile or settings.profile)
         async with seated(
             settings,
@@ -162,7 +173,14 @@ async def _grow(
             width = _open_dialogues(caller, options.concurrency)
             with growing(cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
                 grower = Grower(
-                    cast, caller, journal, posts, open_dialogues=width, on_dialogue=lambda _: show.refresh()
+                    cast,
+                    caller,
+                    journal,
+                    waiting,
+                    total=waiting.total,
+                    before=waiting.before,
+                    open_dialogues=width,
+                    on_dialogue=lambda _: show.refresh(),
                 )
                 show.watch(grower)
                 with _interruptible(loop, grower):
@@ -179,21 +197,6 @@ def _open_dialogues(caller: Caller, concurrency: int | None) -> int:
 
 def _at_desk(run: Path) -> str:
     return f"`psyllm desk {run}`"
-
-
-def _remember(journal: Journal, library: Library, posts: tuple[Post, ...]) -> None:
-    """Keep posts and prompt texts with the run. Raises UsageError for a post that changed since."""
-    known = journal.post_hashes()
-    for post in posts:
-        digest = text_hash(post.model_dump_json())
-        if known.get(post.id, digest) != digest:
-            raise UsageError(
-                f"post {post.id!r} differs from the one this run holds", hint="give it another id, or another --run"
-            )
-    start = len(known)
-    journal.add_posts((n, post) for n, post in enumerate((p for p in posts if p.id not in known), start))
-    journal.add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
-    journal.flush()
 
 
 class _interruptible:

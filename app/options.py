@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,3 +22,11 @@ PromptFolder = Annotated[
     Path | None,
     typer.Option("--prompts", metavar="DIR", help="Folder that overlays the shipped prompts.", show_default=False),
 ]
+
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe", metavar="FILE.yaml", help="How to read the source; see docs/intake.md.", show_default=False
+    ),
+]
+ClientWords = Literal["simulated", "real"]

@@ -19,8 +19,7 @@ import numpy as np
 from app.grow import GrowOptions, grow
 from app.prompt_versions import Version
 from app.screen import STOPPED, console
-from corpus.posts import read_posts
-from corpus.scrub import scrubbed
+from corpus.intake import first_posts
 from graphs.table import fingerprint
 from prompts.library import FOLDERS, Library
 from psyllm.records import Dialogue, Status
@@ -42,7 +41,7 @@ def run_name(settings: Settings, profile: str | None, library: Library, modaliti
 
 def post_ids(files: Sequence[Path], limit: int) -> list[str]:
     """The ids that `grow` gives the first posts of these files."""
-    return [scrubbed(post).id for post in read_posts(files).posts[:limit]]
+    return [post.id for post in first_posts(files, limit)]
 
 
 def lay_out(folder: Path, version: Version, overlay: Path | None) -> None:

@@ -17,8 +17,8 @@ from agents.halt import Asked, Halt
 from app.prompt_sample import Sample, sample
 from app.screen import out
 from clinical import Knowledge
-from corpus.posts import read_posts
-from corpus.scrub import scrubbed
+from corpus.intake import take_in
+from corpus.posts import Reader, Recipe
 from prompts.files import Modality
 from prompts.library import Library
 from prompts.matter import did_you_mean
@@ -80,10 +80,10 @@ def _post(place: str) -> Post:
     path, _, post_id = place.rpartition("#")
     if not path:
         raise UsageError(f"{place!r} names no post", hint="write FILE#ID")
-    posts = {post.id: post for post in read_posts([Path(path)]).posts}
-    if post_id not in posts:
-        raise UsageError(f"{path} holds no post {post_id!r}{did_you_mean(post_id, posts)}", hint="write FILE#ID")
-    return scrubbed(posts[post_id])
+    found = {raw.post.id: raw for raw in Reader(Recipe().sources([path]))}
+    if post_id not in found:
+        raise UsageError(f"{path} holds no post {post_id!r}{did_you_mean(post_id, found)}", hint="write FILE#ID")
+    return take_in(found[post_id]).post
 
 
 def messages(
@@ -124,6 +124,7 @@ def _calls(
         "therapist": [("therapist", lambda: therapist.respond(cast, step, own, case.turns, ()))],
         "critic": [
             ("critic, of the client", lambda: critic.judge_client(cast, step, case.plan, case.turns)),
+            ("critic, of a real client", lambda: critic.still_answers(cast, step, case.turns)),
             (
                 "critic, of the evidence",
                 lambda: critic.check_evidence(cast, step, case.turns, (*now.evidence, *now.facts), raised),

@@ -24,17 +24,10 @@ class Signatures:
     """Collects texts one by one; keeps their hashes only."""
 
     def __init__(self) -> None:
-        from datasketch import MinHash
-
-        self._minhash = MinHash
         self._rows: list[bytes] = []
 
     def add(self, text: str) -> None:
-        found = words(text)
-        runs = {" ".join(found[n : n + _RUN]) for n in range(max(1, len(found) - _RUN + 1))}
-        hashes = self._minhash(num_perm=_HASHES, seed=1)
-        hashes.update_batch([run.encode() for run in runs])
-        self._rows.append(hashes.hashvalues.astype("uint32").tobytes())
+        self._rows.append(signature(text, _HASHES))
 
     def groups(self, threshold: float = THRESHOLD) -> list[int]:
         """For each text the number of the first text of its group; near duplicates of near duplicates share one."""
@@ -58,6 +51,17 @@ class Signatures:
         _, labels = connected_components(graph, directed=False)
         _, first = np.unique(labels, return_index=True)
         return [int(number) for number in first[labels]]
+
+
+def signature(text: str, hashes: int) -> bytes:
+    """The MinHash of a text, four bytes a hash."""
+    from datasketch import MinHash
+
+    found = words(text)
+    runs = {" ".join(found[n : n + _RUN]) for n in range(max(1, len(found) - _RUN + 1))}
+    made = MinHash(num_perm=hashes, seed=1)
+    made.update_batch([run.encode() for run in runs])
+    return bytes(made.hashvalues.astype("uint32").tobytes())
 
 
 def groups(texts: Iterable[str], threshold: float = THRESHOLD) -> list[int]:

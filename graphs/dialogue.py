@@ -1,5 +1,8 @@
 """One dialogue: plan, then per round patient, hear, diagnose, respond, critique; at last finalise.
 
+With `client_words = "real"` the client's words are those of the source: no patient is asked, and `hear` only asks
+whether they still answer the counsellor.
+
 `hear` judges the client's words, `critique` the therapist's: each is checked by code first and by the critic model
 second, and accepts, sends back with the reason (bounded), or rejects. What each role is shown is decided in agents/;
 where the dialogue goes next is decided here, and only here.
@@ -8,6 +11,7 @@ where the dialogue goes next is decided here, and only here.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, Literal, TypedDict
 
 from langgraph.graph import START, StateGraph
@@ -22,7 +26,9 @@ from prompts.library import Modality
 from psyllm import __version__
 from psyllm.messages import Step
 from psyllm.records import (
+    ROLES,
     CasePlan,
+    Critique,
     Decision,
     Dialogue,
     PatientDraft,
@@ -83,10 +89,11 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
     post, plan = state["post"], state.get("plan")
     turns = state.get("turns", ())
     roles = cast.library.roles
-    used = [roles[name].ref for name in ("planner", "patient", "diagnostician", "therapist", "critic")]
+    real = cast.rules.client_words == "real"
+    used = [roles[name].ref for name in ROLES if not (real and name == "patient")]
     if plan is not None:
         used.append(cast.library.modality(plan.modality.chosen).ref)
-    over = plan is not None and (state.get("client_ends", False) or len(turns) == len(plan.rounds))
+    over = plan is not None and (state.get("client_ends", False) or len(turns) == _last_round(cast, state))
     whole = over and bool(turns) and _closed(turns[-1])
     own_id = id_of(cast, state)
     return Dialogue(
@@ -97,7 +104,7 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
         reasons=reasons,
         plan=plan,
         turns=turns,
-        ended_by=("patient" if state.get("client_ends") else "plan") if whole else "none",
+        ended_by=("source" if real else "patient" if state.get("client_ends") else "plan") if whole else "none",
         forked_from=state.get("forked_from"),
         provenance=Provenance(
             models=cast.models,
@@ -109,6 +116,18 @@ def finish(cast: Cast, state: DialogueState, status: Status, reasons: tuple[Reas
             rehearsal=cast.asker.rehearsed(own_id),
         ),
     )
+
+
+def real_words(post: Post) -> tuple[str, ...]:
+    """What the client of the source said, message by message."""
+    return post.utterances or (post.text,)
+
+
+def _last_round(cast: Cast, state: DialogueState) -> int:
+    """1-based."""
+    if cast.rules.client_words == "real":
+        return min(len(real_words(state["post"])), cast.rules.max_rounds)
+    return len(state["plan"].rounds)
 
 
 class Nodes:
@@ -137,17 +156,22 @@ class Nodes:
     async def patient(self, state: DialogueState) -> Command[Literal["hear"]]:
         plan, turns, drafts = state["plan"], state["turns"], state["client_drafts"]
         number = len(turns) + 1
-        step = self._step(state, "patient", len(drafts), number)
-        spoken = await patient.speak(self.cast, step, plan, turns, drafts)
+        if self._real:
+            sentences, ends = split_sentences(real_words(state["post"])[number - 1]), False
+        else:
+            step = self._step(state, "patient", len(drafts), number)
+            spoken = await patient.speak(self.cast, step, plan, turns, drafts)
+            sentences, ends = spoken.sentences, spoken.ends and number >= self.cast.rules.min_rounds
         first = turns[-1].client[-1].n + 1 if turns else 1
-        words = tuple(Sentence(n=n, text=text) for n, text in enumerate(spoken.sentences, first))
+        words = tuple(Sentence(n=n, text=text) for n, text in enumerate(sentences, first))
         turn = Turn(round=number, client=words, client_drafts=drafts)
-        ends = spoken.ends and number >= self.cast.rules.min_rounds
         return Command(goto="hear", update={"turns": (*turns, turn), "client_ends": ends})
 
     async def hear(self, state: DialogueState) -> Command[Literal["diagnose", "patient", "finalise"]]:
         *before, now = state["turns"]
         drafts = state["client_drafts"]
+        if self._real:
+            return await self._hear_real(state)
         if reasons := checks.check_client(state["plan"], state["turns"]):
             critique = checks.sent_back("patient", reasons)
         else:
@@ -160,6 +184,20 @@ class Nodes:
             draft = PatientDraft(sentences=tuple(s.text for s in now.client), critique=critique)
             return Command(goto="patient", update={"turns": tuple(before), "client_drafts": (*drafts, draft)})
         return _end({"turns": (*before, judged)}, Status.REJECTED, critique.reasons)
+
+    async def _hear_real(self, state: DialogueState) -> Command[Literal["diagnose", "patient", "finalise"]]:
+        """Real words are never sent back: they go on, or the dialogue ends before them."""
+        *before, now = state["turns"]
+        if before:
+            answer = await critic.still_answers(self.cast, self._step(state, "hear", 0, now.round), state["turns"])
+            if not answer.answers:
+                why = Reason(code="source_no_longer_answers", role="run", round=now.round, detail=answer.why)
+                enough = len(before) >= self.cast.rules.min_rounds
+                known: DialogueState = {"turns": tuple(before), "client_ends": True}
+                return _end(known, Status.ACCEPTED if enough else Status.REJECTED, (why,))
+        by: Literal["code", "model"] = "model" if before else "code"
+        judged = now.model_copy(update={"client_critique": Critique(target="patient", by=by, decision=Decision.ACCEPT)})
+        return Command(goto="diagnose", update={"turns": (*before, judged)})
 
     async def diagnose(self, state: DialogueState) -> Command[Literal["respond"]]:
         *before, now = state["turns"]
@@ -187,7 +225,7 @@ class Nodes:
             critique = await critic.judge_reply(self.cast, step, modality, heard, reply)
         turns = (*before, now.model_copy(update={"critique": critique}))
         if critique.decision is Decision.ACCEPT:
-            over = state["client_ends"] or len(turns) == len(state["plan"].rounds)
+            over = state["client_ends"] or len(turns) == _last_round(self.cast, state)
             return Command(
                 goto="finalise" if over else "patient", update={"turns": turns, "client_drafts": (), "reply_drafts": ()}
             )
@@ -201,6 +239,10 @@ class Nodes:
         if status is Status.ACCEPTED and (found := checks.check_dialogue(state["turns"])):
             status, reasons = Status.REJECTED, found
         return {"dialogue": finish(self.cast, state, status, reasons)}
+
+    @property
+    def _real(self) -> bool:
+        return self.cast.rules.client_words == "real"
 
     def _step(self, state: DialogueState, node: str, attempt: int, number: int = 0) -> Step:
         post, repeat = state["post"], state["repeat"]
@@ -231,6 +273,14 @@ def build_graph(cast: Cast) -> CompiledStateGraph[Any, Any, Any, Any]:
     graph.add_edge(START, "plan")
     graph.set_finish_point("finalise")
     return graph.compile()
+
+
+def split_sentences(text: str) -> list[str]:
+    """A message as sentences, none of them with a line break in it."""
+    return [" ".join(piece.split()) for piece in _SENTENCE_END.split(text) if piece.strip()]
+
+
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’')]*\s+|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 def _end(known: DialogueState, status: Status, reasons: tuple[Reason, ...]) -> Command[Any]:

@@ -9,14 +9,23 @@ from __future__ import annotations
 import asyncio
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
 
 from agents.cast import Cast
 from corpus.screen import screen
-from graphs.dialogue import STEP_LIMIT, DialogueState, build_graph, dialogue_id, finish, id_of, round_under_way
+from graphs.dialogue import (
+    STEP_LIMIT,
+    DialogueState,
+    build_graph,
+    dialogue_id,
+    finish,
+    id_of,
+    real_words,
+    round_under_way,
+)
 from psyllm.calls import Caller
 from psyllm.errors import Failure, PsyllmError, UsageError
 from psyllm.journal import Journal
@@ -50,24 +59,30 @@ class Grower:
         cast: Cast,
         caller: Caller,
         journal: Journal,
-        posts: Sequence[Post],
+        posts: Iterable[Post],
         *,
         open_dialogues: int,
+        total: int | None = None,
+        before: int = 0,
         on_dialogue: Callable[[Dialogue], None] = lambda dialogue: None,
     ) -> None:
+        """`total` counts all posts, also the `before` whose dialogues were finished and are not among `posts` any more;
+        without it, `posts` is all there is."""
         self.cast = cast
         self.caller = caller
         self.journal = journal
-        self.posts = posts
+        if total is None:
+            finished = journal.finished()
+            known = tuple(posts)
+            posts = [post for post in known if dialogue_id(cast.rules.seed, post.id, 0) not in finished]
+            total, before = len(known), len(known) - len(posts)
         self.open_dialogues = open_dialogues
         self.on_dialogue = on_dialogue
         self.fatal: PsyllmError | None = None
         self._failed_in_a_row = 0
         self._graph = build_graph(cast)
-        finished = journal.finished()
-        self._ids = {post.id: dialogue_id(cast.rules.seed, post.id, 0) for post in posts}
-        self._waiting = [post for post in posts if self._ids[post.id] not in finished]
-        self.tally = Tally(total=len(posts), before=len(posts) - len(self._waiting))
+        self._waiting = posts
+        self.tally = Tally(total=total, before=before)
 
     def stop(self, failure: PsyllmError | None = None) -> None:
         """Start no more calls; `failure`, if any, is raised by `run` once those in flight have ended."""
@@ -78,14 +93,19 @@ class Grower:
         """Grow until done or stopped. Raises what was fatal: a Failure, or a UsageError from a prompt."""
         waiting = iter(self._waiting)
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.open_dialogues, len(self._waiting))):
+            for _ in range(min(self.open_dialogues, self.tally.total - self.tally.before)):
                 group.create_task(self._work(waiting))
         if self.fatal is not None:
             raise self.fatal
 
     async def _work(self, waiting: Iterator[Post]) -> None:
-        for post in waiting:
-            if self.caller.stopping.is_set():
+        while not self.caller.stopping.is_set():
+            try:
+                post = next(waiting, None)
+            except PsyllmError as error:
+                self.stop(error)
+                return
+            if post is None:
                 return
             self.tally.open += 1
             dialogue = await self._one(post)
@@ -104,7 +124,7 @@ class Grower:
     async def _one(self, post: Post) -> Dialogue | None:
         """A finished dialogue, or None if the run is being stopped."""
         state: DialogueState = {"post": post, "repeat": 0}
-        if reason := screen(post):
+        if reason := self._screened(post):
             await asyncio.sleep(0)
             return finish(self.cast, state, Status.SCREENED_OUT, (reason,))
         return await self.walk(state)
@@ -132,6 +152,14 @@ class Grower:
                 reason = Reason(code="internal_error", role="run", round=round_under_way(state), detail=detail)
                 return finish(self.cast, state, Status.FAILED, (reason,))
         return state["dialogue"]
+
+    def _screened(self, post: Post) -> Reason | None:
+        """Why this post gets no dialogue, if so."""
+        rules = self.cast.rules
+        if rules.client_words == "real" and (said := len(real_words(post))) < rules.min_rounds:
+            detail = f"{said} client messages, at least {rules.min_rounds} needed"
+            return Reason(code="source_too_short", role="run", detail=detail)
+        return None if rules.keep_all else post.screened or screen(post)
 
     def _watch(self, dialogue: Dialogue) -> None:
         """An endpoint that fails every dialogue alike will fail the rest: stop after some in a row."""

@@ -56,6 +56,8 @@ def _unsaid(schema: type[BaseModel]) -> dict[str, Any]:
     if name == "evidence_check":
         items = schema.model_json_schema()["properties"]["verdicts"].get("maxItems", 0)
         return {"verdicts": [{"item": n + 1, "why": "", "holds": True} for n in range(items)], "lowered": []}
+    if name == "still_answers":
+        return {"why": "", "answers": True}
     if name == "reply_critique":
         return _ASSENT | {"scores": dict.fromkeys(critic.Scores.model_fields, 5), "markers": [], "anti": []}
     return _ASSENT

@@ -79,6 +79,8 @@ SECTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "critic": {
         "client system": {},
         "client task": {"round": 1, "rounds": 2},
+        "source system": {},
+        "source task": {"round": 2},
         "evidence system": {},
         "evidence task": {"round": 1, "items": 1, "raised": True},
         "reply system": _SAMPLE,

@@ -169,8 +169,14 @@ class Journal:
         """Store a dialogue's end; a failed one may be stored again."""
         self._queue.put(lambda w: w.dialogue(dialogue))
 
+    def expect_posts(self, posts: Iterable[tuple[int, str, bytes]]) -> None:
+        """Say which posts the run is about: position in the input, id, and hash of the post as it was found."""
+        rows = tuple(posts)
+        for start in range(0, len(rows), 10_000):
+            self._queue.put(partial(_Writer.expected, rows=rows[start : start + 10_000]))
+
     def add_posts(self, posts: Iterable[tuple[int, Post]]) -> None:
-        """Store posts with their position in the input."""
+        """Store posts with their position in the input, scrubbed."""
         rows = tuple(posts)
         for start in range(0, len(rows), 1000):
             self._queue.put(partial(_Writer.posts, rows=rows[start : start + 1000]))
@@ -238,10 +244,16 @@ class Journal:
         rows = self._reader.execute("SELECT id FROM dialogues WHERE status != ?", (Status.FAILED,))
         return frozenset(row[0] for row in rows)
 
-    def post_hashes(self) -> dict[str, bytes]:
-        """Post id -> hash of its record, for every post that this run has seen."""
-        rows = self._reader.execute("SELECT p.id, t.sha256 FROM posts p JOIN texts t ON t.id = p.record_id")
-        return dict(rows.fetchall())
+    def origins(self) -> dict[str, bytes]:
+        """Post id -> hash of the post as it was found, for every post that this run has been about."""
+        return dict(self._reader.execute("SELECT id, origin FROM posts").fetchall())
+
+    def post(self, post_id: str) -> Post | None:
+        """A post as the run keeps it; None if its dialogue has never begun."""
+        row = self._reader.execute(
+            "SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id WHERE p.id = ?", (post_id,)
+        ).fetchone()
+        return Post.model_validate_json(inflate(row[0])) if row else None
 
 
 class _Writer:
@@ -350,12 +362,16 @@ class _Writer:
             [(dialogue.id, i, r.code, r.role, r.round, r.detail) for i, r in enumerate(dialogue.reasons)],
         )
 
+    def expected(self, rows: Iterable[tuple[int, str, bytes]]) -> None:
+        self.db.executemany("INSERT OR IGNORE INTO posts VALUES (?2, ?1, ?3, NULL)", rows)
+
     def note(self, key: str, value: str) -> None:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def posts(self, rows: Iterable[tuple[int, Post]]) -> None:
         self.db.executemany(
-            "INSERT OR IGNORE INTO posts VALUES (?, ?, ?)",
+            "INSERT INTO posts VALUES (?, ?, x'', ?)"
+            " ON CONFLICT (id) DO UPDATE SET record_id = excluded.record_id WHERE record_id IS NULL",
             [(post.id, position, self.text(post.model_dump_json())) for position, post in rows],
         )
 

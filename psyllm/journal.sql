@@ -5,7 +5,11 @@ CREATE TABLE texts (id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, body BL
 CREATE TABLE prompts (
     sha256 TEXT PRIMARY KEY, id TEXT NOT NULL, version TEXT NOT NULL, text_id INTEGER NOT NULL REFERENCES texts
 ) WITHOUT ROWID;
-CREATE TABLE posts (id TEXT PRIMARY KEY, position INTEGER NOT NULL, record_id INTEGER NOT NULL REFERENCES texts) WITHOUT ROWID;
+CREATE TABLE posts (
+    id TEXT PRIMARY KEY, position INTEGER NOT NULL,
+    origin BLOB NOT NULL,              -- hash of the post as it was found; what was found itself is not kept
+    record_id INTEGER REFERENCES texts -- the scrubbed post; NULL until its dialogue begins
+) WITHOUT ROWID;
 CREATE TABLE calls (
     id INTEGER PRIMARY KEY,
     key BLOB NOT NULL UNIQUE,          -- sha256 of post, repeat, path, role, model, sampling, schema, messages, sample;

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Role = Literal["planner", "patient", "diagnostician", "therapist", "critic"]
 ROLES: tuple[Role, ...] = ("planner", "patient", "diagnostician", "therapist", "critic")
@@ -38,6 +38,18 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Reason(Record):
+    """One entry of the reason-code list, with the place it points at."""
+
+    code: str
+    role: Literal["planner", "patient", "diagnostician", "therapist", "dialogue", "run"]
+    """The role to blame."""
+    round: int = Field(default=0, ge=0)
+    """1-based round; 0 for the plan or the whole dialogue."""
+    detail: str = ""
+    """The offending words, or what was expected."""
+
+
 class Post(Record):
     """One help-seeking post, already scrubbed."""
 
@@ -45,12 +57,18 @@ class Post(Record):
     """Unique within a run."""
     text: str = Field(min_length=1)
     title: str = ""
+    utterances: tuple[str, ...] = ()
+    """The client's words message by message, where the source is a conversation; `text` holds them all."""
     source: str = "unknown"
     """Where the post was taken from, as its file says."""
     license: str = "unknown"
     """Licence of the post as its file says; never guessed."""
+    retrieved: str = "unknown"
+    """When it was taken from there, as its file says: YYYY-MM-DD."""
+    screened: Reason | None = None
+    """Why no dialogue should be grown from it, where intake says so."""
     metadata: dict[str, JsonValue] = {}
-    """Further fields of the source row, kept and never shown to a model."""
+    """Further fields of the source row, kept and never shown to a model; under `intake`, what intake did."""
 
     @property
     def words(self) -> str:
@@ -233,18 +251,6 @@ class Reply(Record):
     """Whether the reasoning was a written field or the reasoning channel of a reasoning model."""
 
 
-class Reason(Record):
-    """One entry of the reason-code list, with the place it points at."""
-
-    code: str
-    role: Literal["planner", "patient", "diagnostician", "therapist", "dialogue", "run"]
-    """The role to blame."""
-    round: int = Field(default=0, ge=0)
-    """1-based round; 0 for the plan or the whole dialogue."""
-    detail: str = ""
-    """The offending words, or what was expected."""
-
-
 class Decision(StrEnum):
     ACCEPT = "accept"
     REVISE = "revise"
@@ -348,8 +354,9 @@ class Dialogue(Record):
     reasons: tuple[Reason, ...] = ()
     plan: CasePlan | None = None
     turns: tuple[Turn, ...] = ()
-    ended_by: Literal["plan", "patient", "none"] = "none"
-    """Whether the planned rounds ran out, the client ended it, or it did not finish."""
+    ended_by: Literal["plan", "patient", "source", "none"] = "none"
+    """Whether the planned rounds ran out, the client ended it, the words of a real client ran out or no longer
+    answered, or it did not finish."""
     forked_from: str | None = None
     provenance: Provenance
 

@@ -167,6 +167,10 @@ class Bounds(_Section):
     systems: tuple[System, ...] = ("dsm5tr", "icd11")
     max_revisions: int = Field(default=2, ge=0, le=5)
     """How often one turn may be sent back before the dialogue is rejected."""
+    client_words: Literal["simulated", "real"] = "simulated"
+    """Who speaks for the client: the patient model, or the client of the source, message by message."""
+    keep_all: bool = False
+    """Grow also from posts that intake would screen out."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

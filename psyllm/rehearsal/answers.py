@@ -10,7 +10,7 @@ from typing import Any
 from psyllm.rehearsal.faults import malformed, plant
 from psyllm.rehearsal.request import Asked, Json
 from psyllm.rehearsal.roles_counsellor import chat
-from psyllm.rehearsal.roles_critic import client_critique, evidence_check, reply_critique
+from psyllm.rehearsal.roles_critic import client_critique, evidence_check, reply_critique, still_answers
 from psyllm.rehearsal.roles_diagnostician import diagnosis
 from psyllm.rehearsal.roles_judge import preference, rating, silent
 from psyllm.rehearsal.roles_patient import patient_turn
@@ -20,7 +20,7 @@ from psyllm.rehearsal.roles_therapist import reply
 ROLES: dict[str, Callable[[Asked], dict[str, Any]]] = {
     rule.__name__: rule
     for rule in (
-        *(plan, patient_turn, diagnosis, reply, client_critique, evidence_check, reply_critique),
+        *(plan, patient_turn, diagnosis, reply, client_critique, still_answers, evidence_check, reply_critique),
         *(rating, preference),
     )
 }

@@ -19,6 +19,15 @@ def client_critique(asked: Asked) -> dict[str, Any]:
     return _verdict(asked, newest)
 
 
+def still_answers(asked: Asked) -> dict[str, Any]:
+    """Words of thanks or a bare yes or no, put to somebody who asked nothing, do not answer; nearly all others do."""
+    newest, last = asked.client[-1].text, asked.counsellor[-1].text
+    bare = pattern(r"^(?:yes|yeah|no|nope|thank(?:s| you))\b").match(newest)
+    if bare and "?" not in last:
+        return {"why": f"Nobody asked for: {bare[0]}", "answers": False}
+    return {"why": "It goes on from there.", "answers": True}
+
+
 def reply_critique(asked: Asked) -> dict[str, Any]:
     rng = asked.rng
     verdict = _verdict(asked, asked.block("reply"))

@@ -151,18 +151,18 @@ class Index:
         self.db.executemany("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?, ?)", shared)
 
     def _posts(self, number: int, journal: sqlite3.Connection) -> None:
-        (count,) = journal.execute("SELECT count(*) FROM posts").fetchone()
-        if count <= self._mark("posts", number):
+        (last,) = journal.execute("SELECT coalesce(max(record_id), 0) FROM posts").fetchone()
+        if last <= self._mark("posts", number):
             return
         with self._piece():
             rows = journal.execute(
-                "SELECT p.id, t.body FROM posts p JOIN texts t ON t.id = p.record_id ORDER BY p.position"
-                " LIMIT -1 OFFSET ?",
-                (self._mark("posts", number),),
+                "SELECT p.id, t.body FROM posts p JOIN texts t ON t.id = p.record_id"
+                " WHERE t.id > ? AND t.id <= ? ORDER BY t.id",
+                (self._mark("posts", number), last),
             )
             for post_id, body in rows:
                 self._add(number, None, post_id, "post", _posted(body))
-            self.db.execute("UPDATE shards SET posts = ? WHERE number = ?", (count, number))
+            self.db.execute("UPDATE shards SET posts = ? WHERE number = ?", (last, number))
 
     def _answers(self, number: int, journal: sqlite3.Connection, progress: Progress) -> None:
         (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()

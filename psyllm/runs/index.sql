@@ -4,7 +4,7 @@ CREATE TABLE shards (
     started TEXT NOT NULL,             -- of the journal's meta: another run in this folder is another index
     steps INTEGER NOT NULL,            -- the last call whose place is known
     words INTEGER NOT NULL,            -- the last call whose words are indexed
-    posts INTEGER NOT NULL             -- posts whose words are indexed
+    posts INTEGER NOT NULL             -- the text of the last post whose words are indexed
 );
 CREATE TABLE dialogues (
     id TEXT PRIMARY KEY, post_id TEXT NOT NULL, place INTEGER NOT NULL, repeat INTEGER NOT NULL,

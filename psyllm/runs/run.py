@@ -268,6 +268,11 @@ class Run:
     def post_count(self) -> int:
         return sum(row[0] for row in self._rows("SELECT count(*) FROM posts"))
 
+    def posts(self) -> Iterator[Post]:
+        """Every post whose dialogue has begun, scrubbed, in the order of the input."""
+        rows = self._rows("SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id ORDER BY p.position, p.id")
+        return (Post.model_validate_json(inflate(row[0])) for row in rows)
+
     @property
     def rules(self) -> Rules:
         """Bounds and coverage that the run was grown with."""

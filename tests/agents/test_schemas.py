@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agents.critic import client_critique_schema, evidence_check_schema, reply_critique_schema
+from agents.critic import StillAnswersReply, client_critique_schema, evidence_check_schema, reply_critique_schema
 from agents.diagnostician import diagnosis_schema
 from agents.patient import PatientReply
 from agents.planner import plan_schema
@@ -23,6 +23,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "reply": reply_schema(("thought_record", "worry_time"), native=False),
     "evidence_check": evidence_check_schema(3, ("suicide",)),
     "client_critique": client_critique_schema(),
+    "still_answers": StillAnswersReply,
     "reply_critique": reply_critique_schema(("F0a", "CBT1"), ()),
 }
 

@@ -31,8 +31,7 @@ def refused(done: Done, *words: str, code: int = 2, lines: int = 12) -> None:
 
 
 POSTS = {
-    "no id": ("posts.jsonl", GOOD + '{"text": "x"}', ["posts.jsonl:2", "field id is missing", "found: text"]),
-    "no text": ("posts.jsonl", '{"id": "a", "body": "x"}', ["posts.jsonl:1", "field text is missing", "id, body"]),
+    "no text": ("posts.jsonl", '{"id": "a", "body": "x"}', ["posts.jsonl:1", "no text", "id, body", "--map"]),
     "empty text": ("posts.jsonl", GOOD + '{"id": "b", "text": " "}', ["posts.jsonl:2", "text is empty"]),
     "text is no text": ("posts.jsonl", '{"id": "a", "text": 5}', ["posts.jsonl:1", "text is 5"]),
     "duplicate id": ("posts.jsonl", GOOD + "\n" + GOOD, ["posts.jsonl:3", "'a'", "posts.jsonl:1"]),
@@ -42,8 +41,8 @@ POSTS = {
     "half a character": ("posts.jsonl", '{"id": "a", "text": "x", "m": "\\ud800"}', ["posts.jsonl:1", "surrogates"]),
     "no posts": ("posts.jsonl", "\n", ["posts.jsonl", "empty"]),
     "a header only": ("posts.csv", "id,text\n", ["no post", "posts.csv"]),
-    "no text column": ("posts.csv", "id,body\na,b\n", ["posts.csv:1", "no column text", "id, body"]),
-    "unknown suffix": ("posts.txt", "x", ["posts.txt", "'.txt'", ".jsonl or .csv"]),
+    "no text column": ("posts.csv", "id,body\na,b\n", ["posts.csv:2", "no text", "id, body", "--map"]),
+    "unknown suffix": ("posts.txt", "x", ["posts.txt", "'.txt'", ".jsonl, .csv"]),
 }
 
 
@@ -57,7 +56,8 @@ def test_wrong_posts_are_named_by_file_and_line(desk: Desk, name: str) -> None:
 
 FLAGS = [
     (["nowhere.jsonl"], ["nowhere.jsonl does not exist"]),
-    (["."], [". is a folder"]),
+    (["runs"], ["runs does not exist"]),
+    (["."], [". holds no .txt file", "./*.jsonl"]),
     (["posts.jsonl", "--modality", "cbt", "--modality", "reiki"], ["'reiki'", "act, cbt, dbt"]),
     (["posts.jsonl", "--models", "gpt"], ["unknown profile 'gpt'", "embedded, rehearsal"]),
     (["posts.jsonl", "--rounds", "5-2"], ["'5-2'", "--rounds 2-4"]),
@@ -225,11 +225,11 @@ def test_a_package_of_the_same_name_in_front_is_one_clear_line(desk: Desk, name:
 
 def test_skip_invalid_goes_on_lists_what_it_left_out_and_names_extra_fields_once(desk: Desk) -> None:
     good = [json.dumps({"id": f"p{n}", "text": "help", "mood": n, "forum": "x"}) for n in range(3)]
-    desk.write("mixed.jsonl", "\n".join([good[0], '{"text": "x"}', "nonsense", good[0], *good[1:]]))
+    desk.write("mixed.jsonl", "\n".join([good[0], '{"id": "x"}', "nonsense", good[0], *good[1:]]))
     done = desk.psyllm("grow", "mixed.jsonl", "--run", "run", "--skip-invalid")
     assert done.returncode == 0, done.stderr
     assert "skipped 3 invalid posts" in done.stderr
-    for place in ("2: field id is missing", "3: not valid JSON", "4: id 'p0' was used before"):
+    for place in ("2: no text", "3: not valid JSON", "4: id 'p0' was used before"):
         assert f"mixed.jsonl:{place}" in done.stderr
     assert "3 of 3 posts done" in done.stderr
     assert done.stderr.count("kept as metadata: forum, mood\n") == 1
@@ -237,9 +237,9 @@ def test_skip_invalid_goes_on_lists_what_it_left_out_and_names_extra_fields_once
 
 
 def test_nothing_but_invalid_posts_is_an_error(desk: Desk) -> None:
-    desk.write("bad.jsonl", '{"text": "x"}\n')
+    desk.write("bad.jsonl", '{"id": "x"}\n')
     done = desk.psyllm("grow", "bad.jsonl", "--run", "run", "--skip-invalid")
     assert done.returncode == 2
-    assert "bad.jsonl:1: field id is missing" in done.stderr
+    assert "bad.jsonl:1: no text" in done.stderr
     assert "no post to grow from in bad.jsonl" in done.stderr
     assert not (desk.folder / "run").exists()

@@ -222,6 +222,7 @@ SCHEMAS = [
     therapist.reply_schema(("reflection", "summary"), native=False),
     critic.CritiqueReply,
     critic.ReplyCritiqueReply,
+    critic.StillAnswersReply,
     critic.EvidenceCheckReply,
 ]
 

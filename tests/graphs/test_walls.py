@@ -60,6 +60,8 @@ POST = Post(
     text="Since the spring I lie awake most nights, and by day I am no use to anybody at the bakery. zqpost_text",
     source="zqpost_source",
     license="zqpost_license",
+    retrieved="zqpost_retrieved",
+    utterances=("zqpost_utterance",),
     metadata={"zqpost_key": "zqpost_value"},
 )
 ENUMS = {"severity": "mild", "chosen": "zqschool_id"}
@@ -226,7 +228,7 @@ def asked(calls: Iterable[StoredCall], *nodes: str) -> str:
 
 async def test_a_role_is_shown_what_its_row_names_and_nothing_else(grown: Grown, subtests: pytest.Subtests) -> None:
     assert grown.dialogue.status == "accepted", grown.dialogue.reasons
-    assert all(canaries(text) for text in map(str, POST.model_dump().values()))
+    assert all(canaries(text) for text in map(str, POST.model_dump(exclude={"screened"}).values()))
     assert [call.path for call in grown.calls if call.parsed is None] == [
         "0/plan/0/0",
         "1/patient/0/0",

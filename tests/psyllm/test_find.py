@@ -171,6 +171,23 @@ def test_what_is_added_later_is_found_by_an_index_that_is_open(run: Path) -> Non
         assert [(row.status, row.reasons) for row in find(index, Filter(post_id="p4"))] == [("accepted", ())]
 
 
+def test_posts_are_found_as_soon_as_the_run_keeps_them_in_whatever_order(run: Path) -> None:
+    def expect(journal: Journal) -> None:
+        journal.expect_posts((n, f"p{n}", b"") for n in range(4, 7))
+        for n in range(4, 7):
+            journal.finish(dialogue(f"d{n}", f"p{n}", Status.ACCEPTED))
+
+    grow_on(run, expect)
+    with Run(run) as opened, Index(opened) as index:
+        for number, name in enumerate(("p6", "p4", "p5")):
+            index.refresh(words=True)
+            assert len(list(search(index, "lamp"))) == number
+            lamp = Post(id=name, text=f"A lamp, says {name}.")
+            grow_on(run, lambda journal, lamp=lamp: journal.add_posts([(0, lamp)]))  # type: ignore[misc]
+        index.refresh(words=True)
+        assert sorted(hit.dialogue_id for hit in search(index, "lamp")) == ["d4", "d5", "d6"]
+
+
 def test_several_databases_are_listed_and_searched_as_one(run: Path) -> None:
     def second(journal: Journal) -> None:
         journal.add_posts([(9, Post(id="q", text="Elsewhere."))])
