@@ -89,6 +89,7 @@ class GrowView:
             f"{tally.by_status[Status.SCREENED_OUT]} screened out",
             f"{tally.by_status[Status.FAILED]} failed",
             f"{tally.open} open",
+            f"{tally.by_status[Status.IN_REVIEW]} in review" if tally.by_status[Status.IN_REVIEW] else "",
         )
         usage = meter.usage
         spent = Text(

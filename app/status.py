@@ -68,8 +68,10 @@ def _funnel(folder: Path, total: int, counts: dict[Status, int]) -> Table:
         Status.REJECTED: "red",
         Status.SCREENED_OUT: "yellow",
         Status.FAILED: "magenta",
+        Status.IN_REVIEW: "cyan",
     }
-    rows = [(status.replace("_", " "), counts[status], colours[status]) for status in Status]
+    shown = [status for status in Status if counts[status] or status is not Status.IN_REVIEW]
+    rows = [(status.replace("_", " "), counts[status], colours[status]) for status in shown]
     rows.append(("not done", total - sum(counts.values()), "white"))
     for name, count, colour in rows:
         table.add_row(name, str(count), Bar(max(total, 1), 0, count, width=40, color=colour))

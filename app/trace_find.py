@@ -22,7 +22,7 @@ from psyllm.runs import Run
 from psyllm.runs.find import END, START, Filter, Hit, Listed, count, find, reason_counts, search
 from psyllm.runs.index import Index
 
-COLOURS = {"accepted": "green", "rejected": "red", "screened_out": "yellow", "failed": "magenta"}
+COLOURS = {"accepted": "green", "rejected": "red", "screened_out": "yellow", "failed": "magenta", "in_review": "cyan"}
 WIDE = 120
 """Columns of a terminal that shows everything of a list."""
 LONG = 5000

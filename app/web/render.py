@@ -36,7 +36,7 @@ def templates() -> Environment:
 
 def static_page(title: str, readings: Sequence[Reading]) -> str:
     """One self-contained page: its style is inside, it has no script and needs no network."""
-    style = (HERE / "style.css").read_text(encoding="utf-8")
+    style = (HERE / "assets" / "style.css").read_text(encoding="utf-8")
     return templates().get_template("page.html").render(title=title, readings=readings, style=style)
 
 
