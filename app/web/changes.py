@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 
 from app.web.marks import Span
 
-LONGEST = 600
+LONGEST = 300
 """Words of a side that are compared one by one; longer texts are compared line by line."""
 
 

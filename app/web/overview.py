@@ -62,16 +62,15 @@ class Overview:
     last_call: float | None
     """Unix time at which the last answer came; None before the first."""
     growing: bool
-    rehearsal: bool
 
 
 def overview(site: Site, run: Run) -> Overview:
     """To be called while the site is being read."""
-    spend = run.spend()
+    posts, spend = run.post_count(), run.spend()
     costs = [role.cost_usd for role in spend]
     last = max((last for database in run.databases if (last := _last_answer(database)) is not None), default=None)
     return Overview(
-        posts=run.post_count(),
+        posts=posts,
         funnel=_funnel(run),
         reasons=_reasons(run),
         grid=_grid(site),
@@ -79,8 +78,7 @@ def overview(site: Site, run: Run) -> Overview:
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         at_desk=len(waiting_calls(run.folder)),
         last_call=last,
-        growing=last is not None and time.time() - last < FRESH_S,
-        rehearsal=run.rehearsal(),
+        growing=last is not None and time.time() - last < FRESH_S and posts > sum(run.status_counts().values()),
     )
 
 

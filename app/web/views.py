@@ -7,7 +7,7 @@ alone, or with 304 while nothing has changed.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import quote, unquote
@@ -64,20 +64,14 @@ class Views:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/", self._threaded(self.run_page), name="run"),
-            Route("/dialogues", self._threaded(self.list_page)),
-            Route("/search", self._threaded(self.search_page)),
-            Route("/compare", self._threaded(self.compare_page)),
-            Route("/d/{id}", self._threaded(self.dialogue_page)),
+            Route("/", self.run_page, name="run"),
+            Route("/dialogues", self.list_page),
+            Route("/search", self.search_page),
+            Route("/compare", self.compare_page),
+            Route("/d/{id}", self.dialogue_page),
             Route("/d/{id}/label", self.label, methods=["POST"]),
             Route(DOOR, self.door, methods=["GET", "POST"]),
         ]
-
-    def _threaded(self, page: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            return await run_in_threadpool(page, request)
-
-        return endpoint
 
     # -------------------------------------------------------- pages
 
@@ -198,7 +192,7 @@ class Views:
         if live and request.headers.get("if-none-match") == version:
             return Response(status_code=304, headers={"ETag": version})
         with self.site.reading(words=words) as run:
-            given = {**self._common(request), **data(run), "version": version}
+            given = {**self._common(request), **data(run), "version": version, "rehearsal": run.rehearsal()}
         template = templates().get_template(name)
         body = "".join(template.blocks["live"](template.new_context(given))) if live else template.render(given)
         return HTMLResponse(body, headers={"ETag": version})
@@ -209,7 +203,7 @@ class Views:
             "path": request.url.path,
             "form": self.site.secrets.form,
             "reading_in": self.site.reading_in,
-            "Status": Status,
+            "rehearsal": False,
         }
 
     def _choices(self, run: Run) -> Mapping[str, tuple[str, ...]]:
