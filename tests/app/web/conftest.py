@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, s
 
 from psyllm.records import Dialogue, Status
 from psyllm.runs import Run
-from tests.app.conftest import Desk, Done
+from tests.app.conftest import desk_in
 from tests.conftest import PSYLLM, clean_environment
 
 WIDE, PHONE = (1280, 900), (390, 844)
@@ -39,42 +39,46 @@ class Viewer:
 @contextmanager
 def viewing(folder: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[Viewer]:
     """Started on any free port; Ctrl-C ends it, and that is no failure."""
-    process = subprocess.Popen(
-        [PSYLLM, "view", str(folder), "--port", "0", *options],
-        env=clean_environment() | {"COLUMNS": "400"} | (env or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    found = re.search(r"http://\S+:\d+", process.stdout.readline())
-    assert found, process.communicate()[1]
-    try:
-        yield Viewer(found[0].replace("0.0.0.0", "127.0.0.1"), folder)  # noqa: S104 (told apart, not bound)
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+    command = [PSYLLM, "view", str(folder), "--port", "0", *options]
+    environment = clean_environment() | {"COLUMNS": "400"} | (env or {})
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+:\d+", process.stdout.readline())
+        assert found, process.communicate()[1]
+        try:
+            yield Viewer(found[0].replace("0.0.0.0", "127.0.0.1"), folder)  # noqa: S104 (told apart, not bound)
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
     assert process.returncode == 0, said
     assert "Traceback" not in said, said
 
 
 @pytest.fixture(scope="session")
-def shown(grown: tuple[Desk, Done], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
-    """The run of eight posts with a fork of its first rejected dialogue, for reading only."""
-    folder = tmp_path_factory.mktemp("shown")
-    shutil.copytree(grown[0].folder / "run", folder / "run")
-    with Run(folder / "run") as run:
-        rejected = next(run.dialogues(Status.REJECTED))
-    done = Desk(folder).psyllm("trace", "fork", "run", rejected.id, "--step", "4", "--yes")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over the example posts, with a fork of its first rejected dialogue."""
+    desk = desk_in(tmp_path_factory.mktemp("shown"))
+    done = desk.psyllm("grow", "posts.jsonl", "--run", "run", "--limit", "16")
     assert done.returncode == 0, done.stderr
-    with viewing(folder / "run") as viewer:
+    with Run(desk.folder / "run") as run:
+        rejected = next(run.dialogues(Status.REJECTED))
+    done = desk.psyllm("trace", "fork", "run", rejected.id, "--step", "4", "--yes")
+    assert done.returncode == 0, done.stderr
+    return desk.folder / "run"
+
+
+@pytest.fixture(scope="session")
+def shown(run_folder: Path) -> Iterator[Viewer]:
+    """That run, for reading only."""
+    with viewing(run_folder) as viewer:
         yield viewer
 
 
 @pytest.fixture
-def own(grown: tuple[Desk, Done], tmp_path: Path) -> Iterator[Viewer]:
-    """The same run, for writing labels."""
-    shutil.copytree(grown[0].folder / "run", tmp_path / "run")
+def own(run_folder: Path, tmp_path: Path) -> Iterator[Viewer]:
+    """A copy of it, for writing labels."""
+    shutil.copytree(run_folder, tmp_path / "run")
     with viewing(tmp_path / "run") as viewer:
         yield viewer
 

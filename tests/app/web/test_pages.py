@@ -10,15 +10,12 @@ from playwright.sync_api import expect
 from app.web.marks import quotes
 from psyllm.records import Status
 from psyllm.runs import Run
-from tests.app.conftest import Desk, Done
 from tests.app.web.conftest import OpenPage, Viewer
 
 pytestmark = pytest.mark.browser
 
 
-def test_the_run_page_counts_as_status_does_and_leads_to_the_lists(
-    shown: Viewer, opened: OpenPage, grown: tuple[Desk, Done]
-) -> None:
+def test_the_run_page_counts_as_status_does_and_leads_to_the_lists(shown: Viewer, opened: OpenPage) -> None:
     page = opened(shown.url)
     with Run(shown.folder) as run:
         counts, spend = run.status_counts(), run.spend()
@@ -43,9 +40,7 @@ def test_a_filter_stands_in_the_address_and_can_be_gone_back_to(shown: Viewer, o
     page.get_by_label("status").select_option("accepted")
     page.get_by_label("modality").select_option("act")
     page.get_by_role("button", name="Show").click()
-    wanted = [
-        d for d in shown.dialogues(Status.ACCEPTED) if d.plan is not None and d.plan.modality.chosen == "act"
-    ]
+    wanted = [d for d in shown.dialogues(Status.ACCEPTED) if d.plan is not None and d.plan.modality.chosen == "act"]
     assert wanted
     expect(page).to_have_url(re.compile(r"status=accepted.*modality=act"))
     expect(page.locator("tbody tr")).to_have_count(len(wanted))
@@ -107,9 +102,7 @@ def test_the_critics_evidence_leads_to_the_sentence(shown: Viewer, opened: OpenP
     assert marked.inner_text().strip(" .") in dialogue.reasons[0].detail
 
 
-def test_an_attempt_is_a_tab_that_shows_why_it_was_sent_back_and_what_changed(
-    shown: Viewer, opened: OpenPage
-) -> None:
+def test_an_attempt_is_a_tab_that_shows_why_it_was_sent_back_and_what_changed(shown: Viewer, opened: OpenPage) -> None:
     dialogue, turn = next((d, t) for d in shown.dialogues() for t in d.turns if t.drafts)
     page = opened(f"{shown.url}/d/{dialogue.id}")
     talk = page.locator(f"#r{turn.round}")
