@@ -21,7 +21,7 @@ def test_the_run_page_counts_as_status_does_and_leads_to_the_lists(shown: Viewer
         counts, spend = run.status_counts(), run.spend()
     funnel = page.get_by_role("region", name="What became of the posts")
     for status in (Status.ACCEPTED, Status.REJECTED):
-        row = funnel.get_by_role("listitem").filter(has_text=re.compile(f"^{status}"))
+        row = funnel.get_by_role("listitem").filter(has_text=status)
         expect(row).to_contain_text(str(counts[status]))
     table = page.get_by_role("region", name="Calls by role")
     expect(table.get_by_role("row").filter(has_text="therapist")).to_contain_text(
@@ -31,8 +31,7 @@ def test_the_run_page_counts_as_status_does_and_leads_to_the_lists(shown: Viewer
     expect(page.get_by_text("stand-in words by rule")).to_be_visible()
     funnel.get_by_role("link", name="rejected").click()
     expect(page).to_have_url(f"{shown.url}/dialogues?status=rejected")
-    forks = 1
-    expect(page.locator("tbody tr")).to_have_count(counts[Status.REJECTED] + forks)
+    expect(page.locator("tbody tr")).to_have_count(len(shown.dialogues(Status.REJECTED)))
 
 
 def test_a_filter_stands_in_the_address_and_can_be_gone_back_to(shown: Viewer, opened: OpenPage) -> None:
@@ -157,5 +156,5 @@ def test_two_dialogues_side_by_side_differ_where_they_do(shown: Viewer, opened: 
     a, b = shown.dialogues(Status.ACCEPTED)[:2]
     page = opened(f"{shown.url}/compare?a={a.id}&b={b.id}")
     first = page.get_by_role("region", name="Round 1").locator(".pair").filter(has_text="patient").first
-    expect(first.locator("del").first).to_be_visible()
-    expect(first.locator("ins").first).to_be_visible()
+    expect(first.locator("del:visible").first).to_be_visible()
+    expect(first.locator("ins:visible").first).to_be_visible()

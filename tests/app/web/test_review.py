@@ -74,13 +74,12 @@ def test_a_run_waits_for_a_person_and_goes_on_with_what_they_say(tmp_path: Path,
     posts = (Path(__file__).parents[3] / "examples" / "posts.jsonl").read_text(encoding="utf-8").splitlines()
     desk.write("posts.jsonl", "\n".join(posts[:2]))
     command = ("grow", "posts.jsonl", "--run", "run", "--review")
-    growing = desk.start(*command)
-    until(growing, lambda: desk.count("dialogues WHERE status = 'in_review'") == 2)
-    paid = desk.count("calls")
-    growing.send_signal(signal.SIGINT)
-    assert growing.wait(timeout=20) == 130
-    growing = desk.start(*command)
-    with viewing(tmp_path / "run") as viewer:
+    with desk.start(*command) as growing:
+        until(growing, lambda: desk.count("dialogues WHERE status = 'in_review'") == 2)
+        paid = desk.count("calls")
+        growing.send_signal(signal.SIGINT)
+        assert growing.wait(timeout=20) == 130
+    with desk.start(*command) as growing, viewing(tmp_path / "run") as viewer:
         page = opened(f"{viewer.url}/dialogues?status=in_review")
         expect(page.locator("tbody tr")).to_have_count(2)
         page.locator("tbody a").first.click()
