@@ -30,7 +30,14 @@ def templates() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: plain(value) if type(value) is str else value,
     )
-    environment.filters |= {"tokens": tokens, "dollars": dollars, "words": _words, "clock": _clock, "ago": _ago, "meaning": meaning}
+    environment.filters |= {
+        "tokens": tokens,
+        "dollars": dollars,
+        "words": _words,
+        "clock": _clock,
+        "ago": _ago,
+        "meaning": meaning,
+    }
     environment.globals["REHEARSAL"] = REHEARSAL
     return environment
 
