@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from langchain_core.runnables import RunnableConfig
@@ -163,7 +164,7 @@ class Grower:
         with structlog.contextvars.bound_contextvars(dialogue=name):
             try:
                 for said in (None, *decided):
-                    entry = state if said is None else Command(resume=said.model_dump(mode="json"))
+                    entry: Any = state if said is None else Command(resume=said.model_dump(mode="json"))
                     async for values in self._graph.astream(entry, config, stream_mode="values"):
                         waiting = values.pop("__interrupt__", None) is not None
                         state = typing.cast(DialogueState, values) if values else state

@@ -91,20 +91,22 @@ def test_an_odd_address_is_answered_calmly(client: httpx.Client, path: str, stat
 
 
 def test_with_a_token_nothing_but_the_door_is_open(grown: tuple[Desk, Done]) -> None:
-    with viewing(grown[0].folder / "run", "--host", "0.0.0.0", env={"PSYLLM_VIEW_TOKEN": TOKEN}) as viewer:  # noqa: S104
-        with httpx.Client(base_url=viewer.url, headers={"Origin": viewer.url}) as client:
-            for path in ("/", "/dialogues", f"/d/{viewer.dialogues()[0].id}", "/search?q=the"):
-                answer = client.get(path)
-                assert (answer.status_code, answer.headers["location"]) == (303, "/enter")
-            door = client.get("/enter").text
-            found = re.search(r'name="form" value="(\w+)"', door)
-            assert found
-            form = {"form": found[1], "token": "wrong"}
-            assert client.post("/enter", data=form).status_code == 403
-            assert client.get("/").status_code == 303
-            assert client.post("/enter", data=form | {"token": TOKEN}).status_code == 303
-            assert "What became of the posts" in client.get("/").text
-            assert TOKEN not in str(client.cookies)
+    with (
+        viewing(grown[0].folder / "run", "--host", "0.0.0.0", env={"PSYLLM_VIEW_TOKEN": TOKEN}) as viewer,  # noqa: S104
+        httpx.Client(base_url=viewer.url, headers={"Origin": viewer.url}) as client,
+    ):
+        for path in ("/", "/dialogues", f"/d/{viewer.dialogues()[0].id}", "/search?q=the"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["location"]) == (303, "/enter")
+        door = client.get("/enter").text
+        found = re.search(r'name="form" value="(\w+)"', door)
+        assert found
+        form = {"form": found[1], "token": "wrong"}
+        assert client.post("/enter", data=form).status_code == 403
+        assert client.get("/").status_code == 303
+        assert client.post("/enter", data=form | {"token": TOKEN}).status_code == 303
+        assert "What became of the posts" in client.get("/").text
+        assert TOKEN not in str(client.cookies)
 
 
 def test_other_machines_need_a_token_and_a_taken_port_is_told(grown: tuple[Desk, Done], plain: Viewer) -> None:
