@@ -45,7 +45,7 @@ def test_a_filter_stands_in_the_address_and_can_be_gone_back_to(shown: Viewer, o
     expect(page.locator("tbody tr")).to_have_count(len(wanted))
     address = page.url
     page.locator("tbody a").first.click()
-    expect(page.get_by_text(f"1 of {len(wanted)}")).to_be_visible()
+    expect(page.locator(".way").get_by_text(f"1 of {len(wanted)}", exact=True)).to_be_visible()
     page.go_back()
     expect(page.get_by_label("modality")).to_have_value("act")
     again = opened(address)
