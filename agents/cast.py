@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from clinical import Knowledge
 from prompts.library import Library
+from prompts.matter import Clinical
 from psyllm.messages import Prompt, Step
 from psyllm.records import Role
 from psyllm.settings import Rules
@@ -45,3 +47,18 @@ class Cast:
     rehearsal: bool
     models: dict[str, str]
     """Role -> model name, for the provenance."""
+
+
+def clinical_names(knowledge: Knowledge) -> Clinical:
+    """What the front matter of a modality may name."""
+    ladders = knowledge.risk_table.domains.items()
+    risks = (f"{domain}:{rung.level}" for domain, ladder in ladders for rung in ladder.levels)
+    ids = frozenset((*knowledge.disorders, *knowledge.criterion_ids, *knowledge.factors, *risks))
+    return Clinical(ids, frozenset(knowledge.risk_table.technique_classes))
+
+
+def checked_library(overlay: Path | None) -> Library:
+    """Every prompt, with a user's folder laid over. Raises UsageError with all mistakes, unknown clinical ids too."""
+    library = Library(overlay, clinical_names(Knowledge.load()))
+    library.check()
+    return library

@@ -17,10 +17,20 @@ from typing import Generic, Literal, TypeVar
 from agents import safety
 from agents.words import any_of, found, listed, overlap, plain, run, sentences, words_of
 from clinical import Knowledge
-from clinical.risk import SAFETY_MODES
 from prompts.library import Modality
 from psyllm.reasons import codes_for, meaning
-from psyllm.records import SAFETY_PROTOCOL, CasePlan, Finding, Post, Reason, Reply, Turn
+from psyllm.records import (
+    SAFETY_MODES,
+    SAFETY_PROTOCOL,
+    CasePlan,
+    Critique,
+    Decision,
+    Finding,
+    Post,
+    Reason,
+    Reply,
+    Turn,
+)
 
 DETAIL = 160
 """Most characters of a reason's detail."""
@@ -64,10 +74,6 @@ class _PlanCase:
     post: Post
 
     @property
-    def post_text(self) -> str:
-        return f"{self.post.title}\n{self.post.text}"
-
-    @property
     def profile_texts(self) -> list[str]:
         return list(_strings(self.plan.profile.model_dump()))
 
@@ -82,7 +88,7 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _diagnosis_in_profile(case: _PlanCase) -> Iterator[str]:
-    posted = run(case.post_text)
+    posted = run(case.post.words)
     for text in case.profile_texts:
         yield from (label for label in found(listed("diagnosis"), text) if run(label) not in posted)
 
@@ -96,7 +102,7 @@ def _thin_profile(case: _PlanCase) -> Iterator[str]:
 
 
 def _copied_from_post(case: _PlanCase) -> Iterator[str]:
-    posted = run(case.post_text)
+    posted = run(case.post.words)
     for text in _strings(case.plan.model_dump()):
         words = words_of(text)
         windows = (words[i : i + _COPIED_RUN] for i in range(len(words) - _COPIED_RUN + 1))
@@ -435,3 +441,8 @@ def guidance(reasons: Sequence[Reason]) -> str:
     known = codes_for(reasons[0].role)
     lines = [f"- {meaning(reason.code)}: {reason.detail}" for reason in reasons if reason.code in known]
     return "\n".join(("Change this, and keep the rest:", *lines))
+
+
+def sent_back(target: Literal["patient", "therapist"], reasons: tuple[Reason, ...]) -> Critique:
+    """The critique by code that sends a turn back for these reasons."""
+    return Critique(target=target, by="code", decision=Decision.REVISE, reasons=reasons, guidance=guidance(reasons))

@@ -70,6 +70,8 @@ class PlanReply(BaseModel):
     scene: SceneReply
     severity: Severity
     rounds: list[Line] = Field(min_length=1, max_length=8)
+    against_first: Line
+    """What in the post speaks against the first candidate; empty where it is chosen."""
     chosen: str
     reasons: list[Line] = Field(min_length=1, max_length=3)
     rejected: list[RejectedReply] = Field(max_length=3)
@@ -79,8 +81,8 @@ class PlanReply(BaseModel):
 
     @model_validator(mode="after")
     def _first_unless_refused(self) -> Self:
-        if self.first not in ("", self.chosen, *(choice.id for choice in self.rejected)):
-            raise ValueError(f"choose the first candidate, {self.first}, or say in `rejected` what speaks against it")
+        if self.first not in ("", self.chosen) and not self.against_first.strip():
+            raise ValueError(f"choose the first candidate, {self.first}, or say in `against_first` why not")
         return self
 
 
@@ -125,8 +127,10 @@ async def plan(cast: Cast, step: Step, post: Post, candidates: Sequence[Modality
 
 
 def case_plan(answer: PlanReply) -> CasePlan:
-    """The planner's answer as a record."""
+    """The planner's answer as a record; a first candidate that was passed over leads those rejected."""
     profile = answer.profile
+    passed = {answer.first: answer.against_first} if answer.first not in ("", answer.chosen) else {}
+    rejected = passed | {c.id: c.why for c in answer.rejected if c.id not in (answer.chosen, *passed)}
     return CasePlan(
         emotion=Emotion.model_validate(answer.emotion.model_dump()),
         presenting_problem=answer.presenting_problem,
@@ -137,7 +141,7 @@ def case_plan(answer: PlanReply) -> CasePlan:
             chosen=answer.chosen,
             drawn=answer.first,
             reasons=tuple(answer.reasons),
-            rejected=tuple(RejectedModality(id=r.id, why=r.why) for r in answer.rejected if r.id != answer.chosen),
+            rejected=tuple(RejectedModality(id=name, why=why) for name, why in rejected.items()),
         ),
         profile=ClientProfile.model_validate(profile.model_dump()),
     )

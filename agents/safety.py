@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from agents.words import LISTS, any_of, found, listed, plain, sentences, words_of
 from clinical import Knowledge
-from clinical.risk import SAFETY_MODES, rung, worst
+from clinical.risk import rung, worst
 from clinical.schema import Rung
-from psyllm.records import CRISIS_CONTACTS, Mode, Turn
+from psyllm.records import CRISIS_CONTACTS, SAFETY_MODES, Mode, Turn
 
 MOST_WORDS: Mapping[Mode, int] = {"ordinary": 220, "explore": 180, "safety_first": 160, "emergency": 130}
 """The longest reply of each mode, in words."""
@@ -63,13 +63,23 @@ def _just_reached(knowledge: Knowledge, turns: Sequence[Turn]) -> Rung | None:
 
 def forbidden(knowledge: Knowledge, now: Turn, text: str) -> Iterator[str]:
     """Invented contacts, contracts, secrecy, methods, and what a raised danger rules out."""
-    yield from found(listed("phone", "hotline"), text)
-    yield from _meant(listed("forbidden"), plain(text))
+    yield from own_contacts(text)
+    yield from contracts(text)
     yield from methods(text, at_risk=now.mode != "ordinary")
     if now.mode != "ordinary":
         raised = [knowledge.risk_table.domains[risk.domain] for risk in now.risks if risk.level]
         patterns = [*knowledge.risk_table.always.never, *(pattern for domain in raised for pattern in domain.never)]
         yield from (match for pattern in patterns for match in _meant(pattern, plain(text).lower()))
+
+
+def own_contacts(text: str) -> Iterator[str]:
+    """Services and numbers that a model wrote itself."""
+    yield from found(listed("phone", "hotline"), text)
+
+
+def contracts(text: str) -> Iterator[str]:
+    """Promises demanded or given, and secrecy."""
+    yield from _meant(listed("forbidden"), plain(text))
 
 
 def _meant(pattern: re.Pattern[str], text: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from agents.schema import one_of
 from prompts.blocks import TRANSCRIPT_END, findings_block, revise_block, risk_block, transcript
 from prompts.library import Modality
 from psyllm.messages import Message, Prompt, Step
-from psyllm.records import SAFETY_PROTOCOL, Mode, Reply, ReplyDraft, Turn
+from psyllm.records import SAFETY_MODES, SAFETY_PROTOCOL, Mode, Reply, ReplyDraft, Turn
 
 Reasoning = Annotated[str, Field(min_length=1, max_length=2600)]
 Spoken = Annotated[str, Field(min_length=1, max_length=1200)]
@@ -36,7 +36,7 @@ class WrittenReply(BaseModel):
 
 def allowed_techniques(cast: Cast, modality: Modality, mode: Mode) -> tuple[str, ...]:
     """Techniques that the mode leaves open; in safety_first and emergency only the safety protocol."""
-    if mode in ("safety_first", "emergency"):
+    if mode in SAFETY_MODES:
         return (SAFETY_PROTOCOL,)
     locked = cast.knowledge.locked_classes(mode)
     return tuple(t.id for t in modality.matter.techniques if t.klass not in locked) or (SAFETY_PROTOCOL,)

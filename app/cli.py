@@ -13,8 +13,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.cli_clinical import clinical
+from app.cli_corpus import corpus, export
+from app.cli_eval import evaluation
 from app.cli_prompt import prompt
 from app.cli_trace import trace
+from app.cli_train import chat, serve, train
 from app.options import LogJson, PromptFolder, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
@@ -31,6 +34,9 @@ app = typer.Typer(
 )
 app.add_typer(trace, name="trace")
 app.add_typer(clinical, name="clinical")
+app.add_typer(train, name="train")
+app.add_typer(evaluation, name="eval")
+app.add_typer(corpus, name="corpus")
 app.add_typer(prompt, name="prompt")
 
 
@@ -100,19 +106,7 @@ def status(run: RunFolder) -> None:
     status_command(run)
 
 
-@app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))
-def export(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="File to write; must not exist.")],
-    include_rehearsal: Annotated[
-        bool, typer.Option("--include-rehearsal", help="Also write stand-in words of the rehearsal backend.")
-    ] = False,
-    prompts: PromptFolder = None,
-) -> None:
-    """Write accepted dialogues as chat messages with reasoning_content."""
-    from app.export import export_command
-
-    export_command(run, out, include_rehearsal=include_rehearsal, prompts=prompts)
+app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))(export)
 
 
 @app.command(epilog=example("psyllm view runs/demo"))
@@ -171,6 +165,10 @@ def doctor(
     from app.doctor import doctor_command
 
     doctor_command(models, settings)
+
+
+app.command(epilog=example("psyllm serve trained/smollm2-135m-sft"))(serve)
+app.command(epilog=example("psyllm chat trained/smollm2-135m-sft"))(chat)
 
 
 def main() -> NoReturn:

@@ -51,7 +51,7 @@ def prompt_new(
     new_command(name, source, prompts, settings)
 
 
-@prompt.command("show", epilog=example("psyllm prompt show cbt --post examples/posts.jsonl#ex-01-flat-since-march"))
+@prompt.command("show", epilog=example("psyllm prompt show cbt --post examples/posts.jsonl#ex-04-the-spare-room"))
 def prompt_show(
     name: Id,
     post: Annotated[

@@ -21,7 +21,7 @@ from rich.text import Text
 from app.answer_form import Json, blank_form, filled
 from app.editor import edit
 from app.plain import plain
-from app.screen import console, out
+from app.screen import STOPPED, calls_wait, console, out
 from psyllm.desk import ANSWERS, ERROR, FOLDER, REASONING, DeskCall, read_call, waiting_calls, waits, write
 from psyllm.errors import UsageError
 from psyllm.records import ROLES
@@ -31,7 +31,6 @@ DRAFT = ".draft.yaml"
 CHANNEL = "reasoning_channel"
 """The field of a form that is no part of the answer: it goes where a reasoning model's own reasoning goes."""
 LOOK_S = 1.0
-STOPPED = 130
 
 
 def desk_command(folder: Path, role: str | None, *, listing: bool, watch: bool) -> None:
@@ -59,7 +58,7 @@ def _list(folder: Path, role: str | None) -> None:
     if not calls:
         console.print(_nothing(folder, role))
         return
-    table = Table(title=f"{folder}: {_waiting(len(calls))}", title_justify="left", box=None, pad_edge=False)
+    table = Table(title=f"{folder}: {calls_wait(len(calls))}", title_justify="left", box=None, pad_edge=False)
     for heading in ("role", "dialogue", "step", "since", ""):
         table.add_column(heading, header_style="bold", no_wrap=True)
     for call in calls:
@@ -92,7 +91,7 @@ def _answer_all(folder: Path, role: str | None, *, watch: bool) -> None:
         else:
             break
     if left:
-        console.print(f"{_waiting(len(left))} at the desk of {folder}, left for later")
+        console.print(f"{calls_wait(len(left))} at the desk of {folder}, left for later")
     else:
         console.print(_nothing(folder, role))
 
@@ -159,7 +158,7 @@ def _shown(call: DeskCall, waiting: int) -> RenderableType:
     parts: list[RenderableType] = [
         Rule(style="dim"),
         Text(f"{call.role}   step {_step(call)}   dialogue {call.dialogue}   as {call.model}", style="bold"),
-        Text(f"waits for {_ago(call.since)}   {_waiting(waiting)}   {call.file}", style="dim"),
+        Text(f"waits for {_ago(call.since)}   {calls_wait(waiting)}   {call.file}", style="dim"),
     ]
     for role, text in call.messages:
         parts += [Text(f"\n{role}", style="magenta"), Text(text)]
@@ -177,10 +176,6 @@ def _ago(since: float) -> str:
     seconds = max(0, int(time.time() - since))
     sizes = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
     return next((f"{seconds // size} {unit}" for size, unit in sizes if seconds >= 2 * size), f"{seconds} s")
-
-
-def _waiting(count: int) -> str:
-    return "1 call waits" if count == 1 else f"{count} calls wait"
 
 
 def _nothing(folder: Path, role: str | None) -> str:

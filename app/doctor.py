@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from rich.table import Table
 from rich.text import Text
 
+from agents.cast import checked_library
 from app.screen import out
 from clinical import Knowledge
-from prompts.library import Library
 from psyllm import __version__
 from psyllm.chat import Transient, chat_model, http_session
 from psyllm.errors import Failure, PsyllmError
@@ -31,8 +31,7 @@ FAILED = Text("failed", style="red")
 def doctor_command(profile: str | None, settings_file: Path | None) -> None:
     """Print one line a check. Raises Failure if any went wrong."""
     settings = load_settings(settings_file)
-    library = Library(settings.prompts)
-    library.check()
+    library = checked_library(settings.prompts)
     knowledge = Knowledge.load(settings.grow.systems)
     names = settings.cast(profile)
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from app.screen import console, growing
+from agents.cast import checked_library
+from app.screen import STOPPED, calls_wait, console, growing
 from corpus import screen
 from corpus.posts import read_posts
 from corpus.scrub import scrubbed
@@ -35,9 +36,6 @@ from psyllm.settings import Rules, Settings, load_settings
 if TYPE_CHECKING:
     from graphs.grow import Grower, Tally
     from psyllm.calls import Caller
-
-STOPPED = 130
-"""Exit code after Ctrl-C, as shells expect."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,7 @@ def grow(options: GrowOptions) -> int:
     sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn beside a busy event loop
     settings = load_settings(options.settings)
     rules = _rules(settings, options)
-    library = Library(options.prompts or settings.prompts)
-    library.check()
+    library = checked_library(options.prompts or settings.prompts)
     for name in (*rules.modalities, *rules.coverage):
         library.modality(name)
     if not rules.shares(library.modalities):
@@ -258,7 +255,7 @@ def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
 def _say_what_waits(run: Path) -> None:
     if waiting := len(waiting_calls(run)):
         console.print(
-            f"{waiting} {'call waits' if waiting == 1 else 'calls wait'} at the desk; answer with {_at_desk(run)}",
+            f"{calls_wait(waiting)} at the desk; answer with {_at_desk(run)}",
             style="yellow",
             soft_wrap=True,
         )

@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from app.grow import STOPPED, GrowOptions
+from agents.cast import checked_library
+from app.grow import GrowOptions
 from app.prompt_arms import FEWEST, Calls, Estimate, Pair, estimate, grow_arms, lay_out, outcome, post_ids, run_name
 from app.prompt_versions import resolve
-from app.screen import REHEARSAL, out
-from prompts.library import Library
+from app.screen import COLOURS, REHEARSAL, STOPPED, out
 from psyllm.errors import UsageError
 from psyllm.records import Dialogue, Status
 from psyllm.settings import load_settings
@@ -46,8 +46,7 @@ def ab_command(options: AbOptions) -> None:
         )
     if versions[0].text == versions[1].text:
         raise UsageError(f"{options.a} and {options.b} are the same text, {versions[0]}", hint="psyllm prompt diff A B")
-    library = Library(overlay)
-    library.check()
+    library = checked_library(overlay)
     for version in versions:
         version.check()
     name = run_name(settings, options.profile, library, settings.grow.modalities, *(v.sha256 for v in versions))
@@ -177,9 +176,8 @@ def _print_changed(changed: Sequence[Pair], total: int, arms: tuple[Path, Path])
 
 
 def _end(dialogue: Dialogue) -> Text:
-    colour = {Status.ACCEPTED: "green", Status.REJECTED: "red"}.get(dialogue.status, "yellow")
     codes = ", ".join(reason.code for reason in dialogue.reasons)
-    return Text(f"{dialogue.status.replace('_', ' ')}{f': {codes}' if codes else ''}", style=colour)
+    return Text(f"{dialogue.status.replace('_', ' ')}{f': {codes}' if codes else ''}", style=COLOURS[dialogue.status])
 
 
 def _first_change(pair: Pair) -> str:

@@ -16,17 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from app.grow import STOPPED, GrowOptions, grow
+from app.grow import GrowOptions, grow
 from app.prompt_versions import Version
-from app.screen import console
+from app.screen import STOPPED, console
 from corpus.posts import read_posts
 from corpus.scrub import scrubbed
 from graphs.table import fingerprint
 from prompts.library import FOLDERS, Library
 from psyllm.records import Dialogue, Status
 from psyllm.runs import Run
+from psyllm.runs.find import Listed, find
+from psyllm.runs.index import Index
 from psyllm.settings import Settings
-from psyllm.spent import NOTHING, Spent, payments, spent
 
 RESAMPLES = 10_000
 FEWEST = 5
@@ -85,9 +86,9 @@ class Pair:
     repeat: int
     """1-based."""
     a: Dialogue
+    spent_a: Listed
     b: Dialogue
-    spent_a: Spent
-    spent_b: Spent
+    spent_b: Listed
 
     @property
     def changed(self) -> bool:
@@ -128,17 +129,15 @@ def outcome(a: Path, b: Path, repeats: int, posts: Sequence[str]) -> Outcome:
     for repeat in range(1, repeats + 1):
         one, other = a / str(repeat), b / str(repeat)
         left, right = _finished(one), _finished(other)
-        paid_a, paid_b = spent(one), spent(other)
         for post in posts:
             if post not in left or post not in right:
                 failed += 1
-            elif left[post].status is right[post].status is Status.SCREENED_OUT:
+            elif left[post][0].status is right[post][0].status is Status.SCREENED_OUT:
                 out_on_both += 1
             else:
-                own, its = left[post], right[post]
-                pairs.append(Pair(repeat, own, its, paid_a.get(own.id, NOTHING), paid_b.get(its.id, NOTHING)))
-        paid_by_a = payments(one, [left[post].id for post in posts if post in left])
-        paid_by_b = payments(other, [right[post].id for post in posts if post in right])
+                pairs.append(Pair(repeat, *left[post], *right[post]))
+        paid_by_a = _payments(one, [left[post][0] for post in posts if post in left])
+        paid_by_b = _payments(other, [right[post][0] for post in posts if post in right])
         calls_a, calls_b, shared = (
             calls_a + len(paid_by_a),
             calls_b + len(paid_by_b),
@@ -147,10 +146,17 @@ def outcome(a: Path, b: Path, repeats: int, posts: Sequence[str]) -> Outcome:
     return Outcome(tuple(pairs), out_on_both, failed, Calls(calls_a, calls_b, shared))
 
 
-def _finished(folder: Path) -> dict[str, Dialogue]:
-    """Post id -> its dialogue, unless that failed."""
+def _finished(folder: Path) -> dict[str, tuple[Dialogue, Listed]]:
+    """Post id -> its dialogue and what that took, unless it failed."""
+    with Run(folder) as run, Index(run) as index:
+        index.refresh()
+        took = {row.id: row for row in find(index)}
+        return {d.post_id: (d, took[d.id]) for d in run.dialogues() if d.status is not Status.FAILED}
+
+
+def _payments(folder: Path, dialogues: Sequence[Dialogue]) -> frozenset[tuple[bytes, float]]:
     with Run(folder) as run:
-        return {dialogue.post_id: dialogue for dialogue in run.dialogues() if dialogue.status is not Status.FAILED}
+        return run.payments(dialogue.id for dialogue in dialogues)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from app.prompt_versions import Version, resolve
 from app.screen import dollars, out, tokens
 from psyllm.records import Dialogue, Status
 from psyllm.runs import Run
-from psyllm.spent import Spent, spent
+from psyllm.runs.find import Listed, find
+from psyllm.runs.index import Index
 
 CONTEXT = 1
 """Unchanged lines shown around a change; a line is a paragraph."""
@@ -69,31 +70,32 @@ def _fates(runs: Sequence[Path], versions: Sequence[Version]) -> Table:
         table.add_column(heading, justify="left" if words else "right", no_wrap=heading != "why not accepted")
     for version in versions:
         made: list[Dialogue] = []
-        paid: list[Spent] = []
+        took: list[Listed] = []
         for folder in runs:
-            with Run(folder) as run:
+            with Run(folder) as run, Index(run) as index:
+                index.refresh()
+                rows = {row.id: row for row in find(index)}
                 here = [d for d in run.dialogues() if version.sha256 in {ref.sha256 for ref in d.provenance.prompts}]
-            by_dialogue = spent(folder)
             made += here
-            paid += [by_dialogue[d.id] for d in here if d.id in by_dialogue]
-        table.add_row(str(version), *_fate(made, paid))
+            took += [rows[d.id] for d in here if rows[d.id].calls]
+        table.add_row(str(version), *_fate(made, took))
     table.caption = "tokens and cost of a dialogue, on average"
     table.caption_justify = "left"
     return table
 
 
-def _fate(made: Sequence[Dialogue], paid: Sequence[Spent]) -> tuple[str, ...]:
+def _fate(made: Sequence[Dialogue], took: Sequence[Listed]) -> tuple[str, ...]:
     if not made:
         return ("0", "-", "-", "-", "-", "")
     accepted = sum(d.status is Status.ACCEPTED for d in made)
     reasons = Counter(reason.code for d in made for reason in d.reasons)
-    n = len(paid) or 1
-    cost = None if any(each.cost_usd is None for each in paid) else sum(each.cost_usd or 0 for each in paid) / n
+    n = len(took) or 1
+    cost = None if any(each.cost_usd is None for each in took) else sum(each.cost_usd or 0 for each in took) / n
     return (
         str(len(made)),
         f"{accepted} ({accepted / len(made):.0%})",
-        tokens(sum(each.prompt_tokens for each in paid) // n),
-        tokens(sum(each.completion_tokens for each in paid) // n),
+        tokens(sum(each.prompt_tokens for each in took) // n),
+        tokens(sum(each.completion_tokens for each in took) // n),
         dollars(cost),
         ", ".join(f"{code} {count}" for code, count in reasons.most_common(5)),
     )

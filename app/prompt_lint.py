@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from agents.cast import clinical_names
 from app.git import git
 from app.prompt import is_shipped, overlay_of
 from app.screen import console, out
@@ -62,14 +63,6 @@ def _report(overlay: Path | None, clinical: Clinical) -> int:
 
 def _counted(count: int) -> str:
     return f"{count} mistake{'s' * (count > 1)}" if count else "no mistake"
-
-
-def clinical_names(knowledge: Knowledge) -> Clinical:
-    """What the front matter of a modality may name."""
-    ladders = knowledge.risk_table.domains.items()
-    risks = (f"{domain}:{rung.level}" for domain, ladder in ladders for rung in ladder.levels)
-    ids = frozenset((*knowledge.disorders, *knowledge.criterion_ids, *knowledge.factors, *risks))
-    return Clinical(ids, frozenset(knowledge.risk_table.technique_classes))
 
 
 def _unversioned(library: Library) -> Iterator[Mistake]:

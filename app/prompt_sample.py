@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from clinical import Knowledge
+from graphs.choice import as_turn
 from psyllm.records import (
     CasePlan,
     ClientProfile,
@@ -50,9 +50,12 @@ def sample(knowledge: Knowledge, post: Post | None = None) -> Sample:
     if post is None:
         turns = (answered, _turn(second, knowledge, (answered,)))
         return Sample(told, _plan(worked["plan"]), turns, _reply(second))
-    spoken = [line for line in re.split(r"(?<=[.!?])\s+|\n+", post.text) if line.strip()]
-    words = tuple(Sentence(n=n, text=line) for n, line in enumerate(spoken, 1))
-    return Sample(post, _plan(worked["plan"]), (_judged(Turn(round=1, client=words), knowledge, ()),), _reply(first))
+    return Sample(
+        post,
+        _plan(worked["plan"]),
+        (_judged(as_turn(post.model_copy(update={"title": ""})), knowledge, ()),),
+        _reply(first),
+    )
 
 
 def _turn(data: dict[str, Any], knowledge: Knowledge, before: tuple[Turn, ...]) -> Turn:

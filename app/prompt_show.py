@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from rich.rule import Rule
 from rich.text import Text
 
 from agents import critic, diagnostician, patient, planner, therapist
 from agents.cast import Cast
+from agents.halt import Asked, Halt
 from app.prompt_sample import Sample, sample
 from app.screen import out
 from clinical import Knowledge
@@ -24,32 +24,9 @@ from prompts.library import Library
 from prompts.matter import did_you_mean
 from psyllm.errors import UsageError
 from psyllm.forms import form_of
-from psyllm.messages import CHARACTERS_PER_TOKEN, Message, Prompt, Step, with_instruction
+from psyllm.messages import CHARACTERS_PER_TOKEN, Message, Step, with_instruction
 from psyllm.records import ROLES, Post, Role
 from psyllm.settings import Settings, load_settings
-
-
-class _Sent(Exception):
-    """Ends a call once it is known what it sends."""
-
-    def __init__(self, prompt: Prompt, schema: type[BaseModel]) -> None:
-        self.prompt, self.schema = prompt, schema
-
-
-class _Nobody:
-    """Sits where the models sit, and answers nothing."""
-
-    def __init__(self, native: frozenset[Role]) -> None:
-        self._native = native
-
-    async def ask(self, step: Step, prompt: Prompt, schema: type[BaseModel]) -> Any:
-        raise _Sent(prompt, schema)
-
-    def native(self, role: Role) -> bool:
-        return role in self._native
-
-    def rehearsed(self, dialogue_id: str) -> bool:
-        return False
 
 
 @dataclass(frozen=True)
@@ -115,20 +92,19 @@ def messages(
     """Every call that these roles would make at this point of the conversation, for a role or in a modality."""
     models = {role: settings.models[model] for role, model in settings.cast(profile).items()}
     knowledge = Knowledge.load(settings.rules.systems)
-    native = frozenset(role for role, model in models.items() if model.trace == "native")
-    cast = Cast(_Nobody(native), library, knowledge, settings.rules, rehearsal=False, models={})
+    cast = Cast(Halt(settings.native_roles(profile)), library, knowledge, settings.rules, rehearsal=False, models={})
     case = sample(knowledge, post)
     own = library.modality(name if name in library.modalities else case.plan.modality.chosen)
     candidates = (own,) if name in library.modalities else tuple(library.modalities.values())
     shown = []
     for role in roles:
         for title, call in _calls(cast, case, own, candidates)[role]:
-            sent = asyncio.run(_sent(call))
-            if role == "critic" and name == own.matter.id and own.ref not in sent.prompt.refs:
+            asked = asyncio.run(_asked(call))
+            if role == "critic" and name == own.matter.id and own.ref not in asked.prompt.refs:
                 continue
-            form = form_of(sent.schema, models[role].structured)
-            refs = tuple(f"{ref.id}@{ref.version}#{ref.sha256}" for ref in sent.prompt.refs)
-            shown.append(Shown(title, refs, with_instruction(sent.prompt.messages, form.instruction)))
+            form = form_of(asked.schema, models[role].structured)
+            refs = tuple(f"{ref.id}@{ref.version}#{ref.sha256}" for ref in asked.prompt.refs)
+            shown.append(Shown(title, refs, with_instruction(asked.prompt.messages, form.instruction)))
     return shown
 
 
@@ -161,11 +137,11 @@ def _heard(case: Sample) -> tuple[Any, ...]:
     return (*case.turns[:-1], case.turns[-1].model_copy(update={"evidence": (), "facts": (), "findings": ()}))
 
 
-async def _sent(call: _Call) -> _Sent:
+async def _asked(call: _Call) -> Asked:
     try:
         await call()
-    except _Sent as sent:
-        return sent
+    except Asked as asked:
+        return asked
     raise AssertionError("an agent answered without asking")
 
 

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.grow import STOPPED, GrowOptions, grow
+from agents.cast import checked_library
+from app.grow import GrowOptions, grow
 from app.prompt_arms import post_ids, run_name
-from app.screen import out
+from app.screen import STOPPED, out
 from app.show import render
-from prompts.library import Library
 from psyllm.runs import Run
 from psyllm.settings import load_settings
 
@@ -26,9 +26,8 @@ def try_command(
 ) -> None:
     """Grow and show. The run folder belongs to these prompts and settings: the same command shows it again, unpaid."""
     settings = load_settings(settings_file)
-    library = Library(prompts or settings.prompts)
+    library = checked_library(prompts or settings.prompts)
     file = library.find(name)
-    library.check()
     only = (name,) if file.kind == "modality" else ()
     folder = run or Path("runs") / f"try-{name}-{run_name(settings, profile, library, only)}"
     options = GrowOptions(

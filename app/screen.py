@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,16 @@ class PlainConsole(Console):
 console = PlainConsole(stderr=True)
 out = PlainConsole()
 
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells expect."""
+COLOURS: Mapping[str, str] = {
+    "accepted": "green",
+    "rejected": "red",
+    "screened_out": "yellow",
+    "failed": "magenta",
+    "in_review": "cyan",
+}
+"""Status -> the colour in which every screen shows it."""
 REHEARSAL = "rehearsal: stand-in words by rule, no model; for trying the software, not for training"
 
 
@@ -49,6 +59,10 @@ def tokens(count: int) -> str:
 def dollars(cost: float | None) -> str:
     """USD, or 'no price' where psyllm.toml gives none."""
     return "no price" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:,.2f}"
+
+
+def calls_wait(count: int) -> str:
+    return "1 call waits" if count == 1 else f"{count} calls wait"
 
 
 class GrowView:

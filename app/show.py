@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.machine import show_json
-from app.screen import REHEARSAL, dollars, out, tokens
+from app.screen import COLOURS, REHEARSAL, dollars, out, tokens
 from prompts.blocks import SYSTEM_NAMES
 from psyllm.errors import UsageError
 from psyllm.records import Cleared, Critique, Dialogue, Evidence, Fact, Refused, Risk, Status, Turn
@@ -102,7 +102,7 @@ def render(dialogue: Dialogue) -> RenderableType:
 
 
 def _head(dialogue: Dialogue) -> RenderableType:
-    colour = {"accepted": "green", "rejected": "red"}.get(dialogue.status, "yellow")
+    colour = COLOURS[dialogue.status]
     lines = [Text.assemble((dialogue.status.replace("_", " "), f"bold {colour}"), f"   post {dialogue.post_id}")]
     if dialogue.forked_from:
         lines.append(Text(f"fork of {dialogue.forked_from}", style="magenta"))

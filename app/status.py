@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.bar import Bar
 from rich.table import Table
 
-from app.screen import REHEARSAL, dollars, out, tokens
+from app.screen import COLOURS, REHEARSAL, dollars, out, tokens
 from clinical import Knowledge
 from psyllm.reasons import meaning
 from psyllm.records import Status
@@ -63,16 +63,9 @@ def _funnel(folder: Path, total: int, counts: dict[Status, int]) -> Table:
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
-    colours = {
-        Status.ACCEPTED: "green",
-        Status.REJECTED: "red",
-        Status.SCREENED_OUT: "yellow",
-        Status.FAILED: "magenta",
-        Status.IN_REVIEW: "cyan",
-    }
     shown = [status for status in Status if counts[status] or status is not Status.IN_REVIEW]
-    rows = [(status.replace("_", " "), counts[status], colours[status]) for status in shown]
-    rows.append(("not done", total - sum(counts.values()), "white"))
+    rows = [(status.replace("_", " "), counts[status], COLOURS[status]) for status in shown]
+    rows.append(("not done", max(total - sum(counts.values()), 0), "white"))
     for name, count, colour in rows:
         table.add_row(name, str(count), Bar(max(total, 1), 0, count, width=40, color=colour))
     return table

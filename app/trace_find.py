@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.machine import show_json
-from app.screen import console, dollars, out, tokens
+from app.screen import COLOURS, console, dollars, out, tokens
 from psyllm.errors import NoMatch, UsageError
 from psyllm.reasons import meaning, reason_codes
 from psyllm.records import ROLES, Status
@@ -22,8 +22,7 @@ from psyllm.runs import Run
 from psyllm.runs.find import END, START, Filter, Hit, Listed, count, find, reason_counts, search
 from psyllm.runs.index import Index
 
-COLOURS = {"accepted": "green", "rejected": "red", "screened_out": "yellow", "failed": "magenta", "in_review": "cyan"}
-WIDE = 120
+WIDE = 140
 """Columns of a terminal that shows everything of a list."""
 LONG = 5000
 """Rows to take in from which on a progress bar is shown."""
@@ -142,18 +141,18 @@ def _list(rows: tuple[Listed, ...]) -> Table:
         table.add_column(heading, no_wrap=True, min_width=8)
     for heading in ("severity", "mode") if wide else ():
         table.add_column(heading, no_wrap=True)
-    for heading in ("rounds", "calls", "tokens", "cost") if wide else ("rounds",):
+    for heading in ("rounds", "calls", "tokens", "cost") if wide else ():
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("why not", no_wrap=not wide)
+    table.add_column("why not", overflow="fold")
     if any(row.forked_from for row in rows):
         table.add_column("fork of", no_wrap=True, min_width=8)
     for row in rows:
         status = Text(row.status.replace("_", " "), style=COLOURS[row.status])
         cells: list[str | Text] = [row.id[:8], row.post_id, status, row.modality]
         cells += [row.severity, row.mode] if wide else []
-        cells += [str(row.rounds)]
         if wide:
             spent = tokens(row.prompt_tokens + row.completion_tokens)
+            cells += [str(row.rounds)]
             cells += [str(row.calls), spent, dollars(row.cost_usd)] if row.calls else ["0", "", ""]
         cells += [Text(", ".join(row.reasons), style=COLOURS[row.status])]
         table.add_row(*cells, *((row.forked_from[:8],) if row.forked_from else ()))

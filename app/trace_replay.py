@@ -23,8 +23,7 @@ from rich.text import Text
 
 from app.editor import edit
 from app.machine import show_json
-from app.screen import console, dollars, out, tokens
-from app.trace_find import COLOURS
+from app.screen import COLOURS, STOPPED, console, dollars, out, tokens
 from psyllm import __version__
 from psyllm.errors import Failure, NoMatch, UsageError
 from psyllm.journal import Journal
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from graphs.retrace import Origin
 
 Result = TypeVar("Result")
+"""Exit code after Ctrl-C, as shells expect."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,11 @@ def _held(origin: Origin) -> Iterator[Journal]:
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        try:
+            return runner.run(work)
+        except KeyboardInterrupt:
+            console.print("stopped; the run is as it was, and calls that were answered are kept", style="yellow")
+            sys.exit(STOPPED)
 
 
 def _ask() -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from app.screen import dollars, out, tokens
-from app.trace_find import COLOURS
+from app.screen import COLOURS, dollars, out, tokens
 from psyllm.runs import Run
 
 POLL_S = 0.5

@@ -8,8 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from app.machine import plain_data, show_json
-from app.screen import REHEARSAL, out
-from app.trace_find import COLOURS
+from app.screen import COLOURS, REHEARSAL, out
 from psyllm.runs import Run
 from psyllm.runs.why import Blame, explain
 

@@ -26,6 +26,7 @@ from graphs.table import fingerprint, seated
 from prompts.library import Library
 from psyllm import __version__
 from psyllm.journal import Journal
+from psyllm.logs import configure
 from psyllm.rehearsal import RehearsalProcess
 from psyllm.runs import Run
 from psyllm.settings import ModelSettings, Profile, Rules, Settings
@@ -86,6 +87,7 @@ def timed(work: Callable[[], Awaitable[int]]) -> tuple[float, float, int]:
 
 
 def main() -> None:
+    configure()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--posts", type=int, default=48)
     parser.add_argument("--latency-ms", type=float, default=400)

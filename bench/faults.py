@@ -12,10 +12,11 @@ import asyncio
 import json
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.cast import Cast
 from corpus.posts import read_posts
 from graphs.grounding import SECOND_READER
 from graphs.grow import Grower
@@ -23,6 +24,7 @@ from graphs.table import fingerprint, seated
 from prompts.library import Library
 from psyllm import __version__
 from psyllm.journal import Journal
+from psyllm.logs import configure
 from psyllm.records import Critique, Decision, Dialogue, Dropped, Evidence, Status, Turn
 from psyllm.rehearsal import RehearsalProcess
 from psyllm.rehearsal.request import digest
@@ -65,13 +67,20 @@ class Fate:
     """Whether the dialogue went on from that step."""
 
 
-async def grow(base_url: str, folder: Path, seed: int) -> None:
+async def grow(
+    base_url: str,
+    folder: Path,
+    rules: Rules,
+    library: Library | None = None,
+    reseated: Callable[[Cast], Cast] = lambda cast: cast,
+) -> None:
+    """`reseated` changes the cast before the first call."""
     model = ModelSettings(base_url=base_url, model="rehearsal", sampling={}, concurrency=16)
     settings = Settings(models={"bench": model}, profiles={"bench": Profile(default="bench")})
-    rules, library, posts = Rules(seed=seed), Library(), read_posts([EXAMPLES]).posts
+    library, posts = library or Library(), read_posts([EXAMPLES]).posts
     journal = Journal.open(folder, fingerprint(settings, "bench", rules, library), __version__)
     async with seated(settings, "bench", rules, library, journal) as (cast, caller):
-        await Grower(cast, caller, journal, posts, open_dialogues=16).run()
+        await Grower(reseated(cast), caller, journal, posts, open_dialogues=16).run()
     journal.close()
 
 
@@ -154,7 +163,11 @@ def accused(steps: Iterable[Step]) -> Iterator[tuple[str, str]]:
             yield from ((reason.code, "code") for reason in dialogue.reasons if reason.role in ("planner", "dialogue"))
         elif node == "diagnose" and turn is not None:
             yield from ((f"gate {item.gate}", "code") for item in turn.dropped if item.gate != SECOND_READER)
-        elif node == "verify" and turn is not None and not spoilt(turn, places[dialogue.id, turn.round, "diagnose", 0]):
+        elif (
+            node == "verify"
+            and turn is not None
+            and not spoilt(turn, places.get((dialogue.id, turn.round, "diagnose", 0), []))
+        ):
             yield from (("gate " + SECOND_READER, "model") for item in turn.dropped if item.gate == SECOND_READER)
 
 
@@ -206,16 +219,18 @@ def report(steps: Sequence[Step]) -> str:
 
 
 def main() -> None:
+    configure()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--fault-rate", type=float, default=0.25)
     given = parser.parse_args()
+    configure()
     steps: list[Step] = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(given.seeds):
             folder, log = Path(scratch) / f"run-{seed}", Path(scratch) / f"server-{seed}.jsonl"
             with RehearsalProcess(seed=seed, fault_rate=given.fault_rate, log=log) as server:
-                asyncio.run(grow(server.base_url, folder, seed))
+                asyncio.run(grow(server.base_url, folder, Rules(seed=seed)))
             steps += steps_of(folder, log)
     print(report(steps))
 

@@ -23,6 +23,7 @@ from graphs.table import fingerprint, seated
 from prompts.library import Library
 from psyllm import __version__
 from psyllm.journal import Journal
+from psyllm.logs import configure
 from psyllm.records import Status
 from psyllm.runs import Run, StoredCall
 from psyllm.servers import embedded
@@ -80,8 +81,9 @@ def share(sums: dict[tuple[str, bool], tuple[int, int]], role: str | None, later
 
 
 def main() -> None:
+    configure()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dialogues", type=int, default=3)
+    parser.add_argument("--dialogues", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         dialogues = asyncio.run(grown(Path(folder) / "run", options.dialogues))

@@ -212,7 +212,7 @@ def report(folder: Path) -> None:
         def asked(name: str, work: Callable[[], int]) -> None:
             def with_refresh() -> int:
                 with Run(folder) as fresh, Index(fresh) as own:
-                    own.refresh()
+                    own.refresh(words=True)
                 return work()
 
             took, found = timed(with_refresh)

@@ -29,9 +29,9 @@ def shortlist(disorders: Mapping[str, Disorder], systems: Sequence[System], turn
     heard: dict[str, set[int]] = {name: set() for name in disorders}
     for number, turn in enumerate(turns):
         words = [normal(sentence.text) for sentence in turn.client]
-        new = {name: _hits(disorder, words) - heard[name] for name, disorder in disorders.items()}
-        for name, hits in new.items():
-            heard[name] |= hits
+        new = {name: hits(disorder, words) - heard[name] for name, disorder in disorders.items()}
+        for name, found in new.items():
+            heard[name] |= found
         pointed = _pointed(disorders, systems, listed, turns[number - 1]) if number else []
         cued = sorted((name for name in disorders if new[name]), key=lambda name: -len(heard[name]))
         room = LATER if number else FIRST
@@ -44,17 +44,8 @@ def shortlist(disorders: Mapping[str, Disorder], systems: Sequence[System], turn
     return tuple(listed[:MOST])
 
 
-def suggests(factor: Factor, turns: Iterable[Turn]) -> bool:
-    """Whether the factor's cues were said; one without cues never is."""
-    return _suggested(factor, [normal(sentence.text) for turn in turns for sentence in turn.client])
-
-
-def points_at(disorder: Disorder, turns: Iterable[Turn]) -> bool:
-    """Whether any cue of the disorder was said."""
-    return bool(_hits(disorder, [normal(sentence.text) for turn in turns for sentence in turn.client]))
-
-
-def _hits(disorder: Disorder, sentences: Iterable[str]) -> set[int]:
+def hits(disorder: Disorder, sentences: Iterable[str]) -> set[int]:
+    """Which of the disorder's cues stand in normalised sentences."""
     return {i for text in sentences for i, cue in enumerate(disorder.cues) if cue.search(text)}
 
 
@@ -92,7 +83,7 @@ def factors(table: Mapping[str, Factor], turns: Sequence[Turn], findings: Sequen
     """Factors suggested by words, by a raised risk, or by the lack of any open verdict, in the order of the file."""
     words = [normal(sentence.text) for turn in turns for sentence in turn.client]
     raised = {risk.domain for turn in turns for risk in turn.risks if risk.level > 0}
-    found = {name for name, factor in table.items() if _suggested(factor, words)}
+    found = {name for name, factor in table.items() if suggested(factor, words)}
     if raised & {"suicide", "self_harm"}:
         found.add("suicidality_code")
     if not any(finding.verdict in ("met", "provisional") for finding in findings):
@@ -100,7 +91,9 @@ def factors(table: Mapping[str, Factor], turns: Sequence[Turn], findings: Sequen
     return tuple(name for name in table if name in found)
 
 
-def _suggested(factor: Factor, words: Sequence[str]) -> bool:
+def suggested(factor: Factor, words: Sequence[str]) -> bool:
+    """Whether the factor's cues stand in normalised sentences; one without cues never is."""
+
     def heard(patterns: Iterable[object]) -> bool:
         return any(pattern.search(text) for pattern in patterns for text in words)  # type: ignore[attr-defined]
 

@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from clinical.logic import Compare, Leaf, leaves
 from clinical.schema import Block, ContactTable, Disorder, Durations, Factor, FactSpec, Relations, RiskTable
+from psyllm.yaml_nodes import child, composed, scalars
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ICD11 = re.compile(r"[A-Z0-9][A-Z][0-9][A-Z0-9](\.[A-Z0-9]{1,2})?")
 """A stem code of ICD-11 with at most one extension after the point; no code begins with I or O in its second place."""
 _Loaded = TypeVar("_Loaded")
@@ -62,9 +62,8 @@ class _File:
         """The checked value; None and a problem for each mistake when it is not what it should be."""
         try:
             text = self.path.read_text(encoding="utf-8")
-            loader = _LOADER(text)
-            self.node = loader.get_single_node()
-            return kind.validate_python(loader.construct_document(self.node))
+            self.node, value = composed(text)
+            return kind.validate_python(value)
         except OSError as error:
             self._add(1, f"{error.strerror}")
         except UnicodeDecodeError as error:
@@ -90,31 +89,12 @@ class _File:
         """The line of a place; of the first scalar in it that holds `value`, where one does."""
         node = self.node
         for step in place:
-            found = _child(node, step)
+            _, found = child(node, step)
             node = found if found is not None else node
-        for scalar in _scalars(node):
+        for scalar in scalars(node):
             if value and value in scalar.value:
                 return int(scalar.start_mark.line) + 1
         return int(node.start_mark.line) + 1 if node is not None else 1
-
-
-def _child(node: Any, step: str | int) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == str(step)), None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return node.value[step]
-    return None
-
-
-def _scalars(node: Any) -> Iterator[yaml.ScalarNode]:
-    if isinstance(node, yaml.ScalarNode):
-        yield node
-    elif isinstance(node, yaml.SequenceNode):
-        for part in node.value:
-            yield from _scalars(part)
-    elif isinstance(node, yaml.MappingNode):
-        for _, value in node.value:
-            yield from _scalars(value)
 
 
 def read(folder: Path) -> tuple[Tables, list[Problem]]:

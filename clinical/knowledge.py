@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clinical import coding, cues, engine, files, gates, risk
 from clinical.durations import Clock
+from clinical.heard import Heard
 from clinical.logic import Compare, Leaf
 from clinical.schema import SYSTEMS, Block, ContactTable, Disorder, Durations, Factor, FactSpec, Relations, RiskTable
 from psyllm.errors import UsageError
@@ -117,19 +118,9 @@ class Knowledge:
         """The disorders whose criteria are worth sending, at most six; it only grows from turn to turn."""
         return cues.shortlist(self.disorders, self.systems, turns)
 
-    def points_to(self, pointer: str, turns: Sequence[Turn]) -> bool:
-        """Whether the client's words suggest what a modality's indication or contraindication names.
-
-        A pointer is a disorder (mdd), a criterion (mdd.A1: heard like its disorder), a factor (bereavement_normal)
-        or a risk domain with the level from which it counts (suicide:4). Cues in code decide, no model.
-        """
-        name, _, level = pointer.partition(":")
-        if level:
-            return risk.grade(name, self.risk_table.domains[name], (), turns).level >= int(level)
-        if name in self.factors:
-            return cues.suggests(self.factors[name], turns)
-        disorder = self.disorders.get(name.partition(".")[0])
-        return disorder is not None and cues.points_at(disorder, turns)
+    def heard(self, turns: Sequence[Turn]) -> Heard:
+        """What the client's words suggest, to be asked by the ids that prompts name."""
+        return Heard(self.disorders, self.factors, self.risk_table.domains, turns)
 
     def heard_factors(self, turns: Sequence[Turn], findings: Sequence[Finding]) -> tuple[str, ...]:
         """Factors that the client's words or a raised risk suggest; no_diagnosis when no verdict is open."""

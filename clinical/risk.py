@@ -7,16 +7,11 @@ a second reader cleared counts for that domain no longer.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import get_args
 
 from clinical.schema import Domain, RiskTable, Rung
 from clinical.sentence import normal
-from psyllm.records import Mode, Risk, Turn
+from psyllm.records import MODES, Mode, Risk, Turn
 
-MODES: tuple[Mode, ...] = get_args(Mode)
-"""From the least to the most urgent."""
-SAFETY_MODES: tuple[Mode, ...] = ("safety_first", "emergency")
-"""Those in which the safety protocol takes the turn."""
 RAISED = 2
 """The level from which a domain's `if_raised` patterns count."""
 

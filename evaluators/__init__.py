@@ -1,1 +1,7 @@
-"""Evaluators: rubrics, judges and metrics that score counselling on four dimensions. Only its place so far."""
+"""Evaluators: counsellors and corpora, judged by panels that are checked themselves.
+
+content      rubrics/, safety/, prompts/, team/, clients.yaml; read by files, rubric, safety
+talking      table seats models; counsellors, clients, talks, dialogues
+judging      judges, bench (one evaluation, top to bottom), records and store (what it leaves)
+telling      stats/, signals, summary, tables, plots, report; sheets and judge_check for people
+"""

@@ -35,16 +35,15 @@ class Choice:
 
     @classmethod
     def for_post(cls, cast: Cast, post: Post) -> Choice:
-        words = (_as_turn(post),)
+        heard = cast.knowledge.heard((as_turn(post),))
         refused: list[tuple[str, str]] = []
         drawn: list[tuple[float, Modality]] = []
         for name, share in cast.rules.shares(cast.library.modalities).items():
             modality = cast.library.modality(name)
-            heard = (p for p in modality.matter.contraindications if cast.knowledge.points_to(p, words))
-            if against := next(heard, ""):
+            if against := next((p for p in modality.matter.contraindications if p in heard), ""):
                 refused.append((name, against))
                 continue
-            indicated = any(cast.knowledge.points_to(p, words) for p in modality.matter.indications)
+            indicated = any(p in heard for p in modality.matter.indications)
             weight = share * (INDICATED if indicated else 1.0)
             drawn.append((_arrival(cast.rules.seed, post.id, name, weight), modality))
         drawn.sort(key=lambda entry: entry[0])
@@ -61,7 +60,7 @@ def _arrival(seed: int, post_id: str, modality: str, weight: float) -> float:
     return -math.log(uniform) / weight
 
 
-def _as_turn(post: Post) -> Turn:
+def as_turn(post: Post) -> Turn:
     """The post as if it had been said, for the cues that listen to clients."""
-    spoken = [part for part in _SENTENCE_END.split(f"{post.title}\n{post.text}") if part.strip()]
+    spoken = [part for part in _SENTENCE_END.split(post.words) if part.strip()]
     return Turn(round=1, client=tuple(Sentence(n=n, text=text) for n, text in enumerate(spoken, 1)))

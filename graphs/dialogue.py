@@ -154,7 +154,7 @@ class Nodes:
         *before, now = state["turns"]
         drafts = state["client_drafts"]
         if reasons := checks.check_client(state["plan"], state["turns"]):
-            critique = _sent_back("patient", reasons)
+            critique = checks.sent_back("patient", reasons)
         else:
             step = self._step(state, "hear", len(drafts), now.round)
             critique = await critic.judge_client(self.cast, step, state["plan"], state["turns"])
@@ -186,7 +186,7 @@ class Nodes:
         drafts, reply, modality = state["reply_drafts"], _said(now), self._modality(state)
         heard = (*before, now.model_copy(update={"reply": None}))
         if reasons := checks.check_reply(self.cast.knowledge, modality, heard, reply):
-            critique = _sent_back("therapist", reasons)
+            critique = checks.sent_back("therapist", reasons)
         else:
             step = self._step(state, "critique", len(drafts), now.round)
             critique = await critic.judge_reply(self.cast, step, modality, heard, reply)
@@ -209,7 +209,7 @@ class Nodes:
         if said.verdict == "accept":
             return Command(goto="finalise")
         if said.verdict == "reject":
-            why = Reason(code="reviewer_rejected", role="dialogue", round=said.round, detail=said.comment)
+            why = Reason(code="rejected_by_person", role="dialogue", round=said.round, detail=said.comment)
             return _end({}, Status.REJECTED, (why,))
         turns = state["turns"][: said.round or None]
         now = turns[-1]
@@ -263,12 +263,6 @@ def build_graph(cast: Cast, reviews: BaseCheckpointSaver[str] | None = None) -> 
 
 def _end(known: DialogueState, status: Status, reasons: tuple[Reason, ...]) -> Command[Any]:
     return Command(goto="finalise", update={**known, "status": status, "reasons": reasons})
-
-
-def _sent_back(target: Literal["patient", "therapist"], reasons: tuple[Reason, ...]) -> Critique:
-    return Critique(
-        target=target, by="code", decision=Decision.REVISE, reasons=reasons, guidance=checks.guidance(reasons)
-    )
 
 
 def _closed(turn: Turn) -> bool:

@@ -13,9 +13,9 @@ from agents import checks, critic, diagnostician
 from agents.cast import Cast
 from agents.critic import LoweredReply
 from clinical import Knowledge
-from clinical.risk import SAFETY_MODES, graver
+from clinical.risk import graver
 from psyllm.messages import Step
-from psyllm.records import Cleared, Dropped, Evidence, Fact, Mode, Refused, Risk, Turn
+from psyllm.records import SAFETY_MODES, Cleared, Dropped, Evidence, Fact, Mode, Refused, Risk, Turn
 
 SECOND_READER = "second_reader"
 """The gate under which Turn.dropped holds what the second reader did not confirm."""

@@ -16,6 +16,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from agents.cast import Asker, Cast
+from agents.halt import Asked, Halt
 from clinical import Knowledge
 from graphs.dialogue import STEP_LIMIT, DialogueState, build_graph
 from graphs.table import fingerprint
@@ -27,15 +28,6 @@ from psyllm.runs import Run, StoredCall
 from psyllm.settings import Settings
 
 Answered = TypeVar("Answered", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Reached:
-    """The step that was walked to: what the graph asks there."""
-
-    step: Step
-    prompt: Prompt
-    schema: type[BaseModel]
 
 
 class Retrace:
@@ -65,28 +57,6 @@ class Retrace:
 
     def rehearsed(self, dialogue_id: str) -> bool:
         return any(call.rehearsal for call in self.before) or self.after.rehearsed(dialogue_id)
-
-
-class _ThereError(Exception):
-    def __init__(self, reached: Reached) -> None:
-        self.reached = reached
-
-
-@dataclass(frozen=True)
-class _Halt:
-    """Answers nothing: says what it was asked."""
-
-    settings: Settings
-    profile: str
-
-    async def ask(self, step: Step, prompt: Prompt, schema: type[Answered]) -> tuple[Answered, str]:
-        raise _ThereError(Reached(step, prompt, schema))
-
-    def native(self, role: Role) -> bool:
-        return self.settings.models[self.settings.cast(self.profile)[role]].trace == "native"
-
-    def rehearsed(self, dialogue_id: str) -> bool:
-        return False
 
 
 @dataclass(frozen=True)
@@ -162,16 +132,16 @@ class Origin:
                 raise UsageError(said, hint=error.hint) from error
         return Edition(library, ((ref, kept[own][1]),) if ref else ())
 
-    async def reach(self, library: Library) -> Reached:
+    async def reach(self, library: Library) -> Asked:
         """Walk to the step with these prompts; what the graph asks there. Raises UsageError if it comes elsewhere."""
-        asker = Retrace(self.calls, self.call, _Halt(self.settings, self.profile))
+        asker = Retrace(self.calls, self.call, Halt(self.settings.native_roles(self.profile)))
         knowledge = Knowledge.load(self.run.rules.systems)
         cast = Cast(asker, library, knowledge, self.run.rules, rehearsal=False, models={})
         state: DialogueState = {"post": self.post, "repeat": self.dialogue.repeat, "id": self.dialogue.id}
         try:
             await build_graph(cast).ainvoke(state, {"recursion_limit": STEP_LIMIT})
-        except _ThereError as there:
-            return there.reached
+        except Asked as asked:
+            return asked
         raise UsageError(
             f"the dialogue cannot be walked again: it ended before {self.call.path}",
             hint="checks or clinical data have changed since it was grown; the psyllm of that time can do it",

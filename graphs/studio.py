@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel
 
-from agents.cast import Asker, Cast
+from agents.cast import Asker, Cast, checked_library
 from graphs.dialogue import build_graph
 from graphs.table import fingerprint, seated
 from prompts.library import Library
@@ -79,8 +79,7 @@ def _cast() -> Cast:
 @cache
 def _seated_once() -> Cast:
     settings = load_settings()
-    library = Library(settings.prompts)
-    library.check()
+    library = checked_library(settings.prompts)
     facts = fingerprint(settings, None, settings.rules, library)
     own = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     journal = WriteOnlyJournal.open(FOLDER / own, facts, __version__)

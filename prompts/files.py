@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -34,9 +34,10 @@ from prompts.matter import Clinical, CriticMatter, ModalityMatter, RoleMatter, T
 from psyllm.errors import UsageError
 from psyllm.messages import CHARACTERS_PER_TOKEN
 from psyllm.records import PromptRef
+from psyllm.yaml_nodes import child, composed, scalars
 
 Kind = Literal["role", "modality"]
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Matter = TypeVar("Matter", bound=RoleMatter)
 _HEADING = re.compile(r"^# (.+?)[ \t]*$", re.MULTILINE)
 _SAMPLE = {
     "modality": ModalityMatter.model_validate(
@@ -177,7 +178,7 @@ def parse(
     head, fence, body = text.removeprefix("---\n").partition("\n---\n")
     if not fence:
         return None, [Mistake(path, text.count("\n") + 1, "front matter never ends; close it with a line '---'")]
-    matter, mistakes = _front_matter(path, head, _shape(path, kind), clinical)
+    matter, mistakes = front_matter(path, head, _shape(path, kind), clinical)
     wanted = MODALITY_SECTIONS if kind == "modality" else SECTIONS.get(path.stem, {})
     sections, lines, more = _sections(path, body, head.count("\n") + 4, wanted)
     mistakes += more
@@ -197,16 +198,15 @@ def _shape(path: Path, kind: Kind) -> type[RoleMatter]:
 # ---------------------------------------------------------------- front matter
 
 
-def _front_matter(
-    path: Path, head: str, shape: type[RoleMatter], clinical: Clinical | None
-) -> tuple[RoleMatter | None, list[Mistake]]:
+def front_matter(
+    path: Path, head: str, shape: type[Matter], clinical: Clinical | None = None
+) -> tuple[Matter | None, list[Mistake]]:
+    """The YAML between the two fences as a record, and all that is wrong with it."""
     tabs = [n for n, line in enumerate(head.split("\n"), 2) if "\t" in line[: len(line) - len(line.lstrip())]]
     if tabs:
         return None, [Mistake(path, n, "a tab; YAML is indented with spaces") for n in tabs]
     try:
-        loader = _LOADER(head)
-        node = loader.get_single_node()
-        value = loader.construct_document(node) if node else None
+        node, value = composed(head)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
@@ -288,31 +288,16 @@ def _line(node: Any, place: Iterable[str | int]) -> int:
     """The file's line of a place in the front matter, or of what is there of the way to it."""
     mark = node.start_mark if node is not None else None
     for step in place:
-        if isinstance(node, yaml.MappingNode):
-            key, node = next(((k, v) for k, v in node.value if k.value == str(step)), (None, None))
-            mark = key.start_mark if key is not None else mark
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            mark = node.start_mark
+        key, node = child(node, step)
+        if (named := key or node) is not None:
+            mark = named.start_mark
     return mark.line + 2 if mark is not None else 2
 
 
 def _line_of_value(node: Any, value: str) -> int:
     """The file's line of the last scalar that is this value."""
-    found = [scalar.start_mark.line + 2 for scalar in _scalars(node) if scalar.value == value]
+    found = [scalar.start_mark.line + 2 for scalar in scalars(node, keys=True) if scalar.value == value]
     return found[-1] if found else 2
-
-
-def _scalars(node: Any) -> Iterator[Any]:
-    if isinstance(node, yaml.ScalarNode):
-        yield node
-    elif isinstance(node, yaml.MappingNode):
-        for pair in node.value:
-            for part in pair:
-                yield from _scalars(part)
-    elif isinstance(node, yaml.SequenceNode):
-        for part in node.value:
-            yield from _scalars(part)
 
 
 def _told(error: ErrorDetails, shape: type[BaseModel]) -> str:

@@ -9,6 +9,7 @@ parent's calls, and a changed prompt is a new call.
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import json
 import time
@@ -78,6 +79,12 @@ class Caller:
         """When set, calls in flight end, and no new one starts."""
         self._positions: dict[str, int] = defaultdict(int)
         self._rehearsed: set[str] = set()
+
+    def beside(self, endpoints: Mapping[Role, Endpoint]) -> Caller:
+        """The same run with other models at the table: journal, meter, places in dialogues and stopping are shared."""
+        other = copy.copy(self)
+        other.endpoints = endpoints
+        return other
 
     def native(self, role: Role) -> bool:
         return self.endpoints[role].settings.trace == "native"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Boundary = Literal["endpoint", "schema", "budget", "store", "stopped"]
+Boundary = Literal["endpoint", "schema", "budget", "store", "stopped", "training"]
 
 
 class PsyllmError(Exception):

@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 Answered = TypeVar("Answered", bound=BaseModel)
 Mode = Literal["json_schema", "json_object", "text"]
 
 _FENCE = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
+
+
+class Plain(BaseModel):
+    """An answer in plain words: no JSON is asked for, whatever the model's settings say."""
+
+    text: str = Field(min_length=1)
 
 
 class Misfit(Exception):
@@ -32,6 +38,10 @@ class Form(Generic[Answered]):
         return closed
 
     @property
+    def plain(self) -> bool:
+        return issubclass(self.schema, Plain)
+
+    @property
     def name(self) -> str:
         return str(self.json_schema["title"])
 
@@ -43,6 +53,8 @@ class Form(Generic[Answered]):
     @cached_property
     def request(self) -> dict[str, Any]:
         """What the request body says about it."""
+        if self.plain:
+            return {}
         if self.mode == "json_schema":
             inner = {"name": self.name, "schema": self.json_schema, "strict": True}
             return {"response_format": {"type": "json_schema", "json_schema": inner}}
@@ -51,7 +63,7 @@ class Form(Generic[Answered]):
     @cached_property
     def instruction(self) -> str:
         """What the system message must add where the server does not know the schema; '' where it does."""
-        if self.mode == "json_schema":
+        if self.plain or self.mode == "json_schema":
             return ""
         return f"Answer with one JSON object and nothing else. Its schema:\n{json.dumps(self.json_schema)}"
 
@@ -61,6 +73,8 @@ class Form(Generic[Answered]):
             raise Misfit("The answer was cut off before its end. Answer again, shorter.")
         if not content.strip():
             raise Misfit("The answer was empty.")
+        if self.plain:
+            return self.schema.model_validate({"text": content.strip()})
         text = content
         if self.mode != "json_schema":
             fenced = _FENCE.search(content)

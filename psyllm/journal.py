@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from psyllm.errors import Failure, UsageError
 from psyllm.messages import Message, Step
-from psyllm.records import SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
+from psyllm.records import MODES, SAFETY_MODES, SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
 
 DATABASE = "journal-0.db"
 """One database a worker; the number is the worker's."""
@@ -327,7 +327,6 @@ class _Writer:
     def dialogue(self, dialogue: Dialogue) -> None:
         plan = dialogue.plan
         modes = [turn.mode for turn in dialogue.turns]
-        urgent = ("emergency", "safety_first", "explore", "ordinary")
         self.db.execute(
             "INSERT OR REPLACE INTO dialogues VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -338,9 +337,9 @@ class _Writer:
                 plan.modality.chosen if plan else "",
                 plan.modality.drawn if plan else "",
                 plan.severity if plan else "",
-                next((mode for mode in urgent if mode in modes), ""),
+                max(modes, key=MODES.index, default=""),
                 len(dialogue.turns),
-                sum(turn.mode in ("safety_first", "emergency") for turn in dialogue.turns),
+                sum(mode in SAFETY_MODES for mode in modes),
                 dialogue.provenance.rehearsal,
                 dialogue.forked_from,
                 time.time(),

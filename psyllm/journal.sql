@@ -36,7 +36,10 @@ CREATE TABLE steps (
 ) WITHOUT ROWID;
 CREATE TABLE dialogues (
     id TEXT PRIMARY KEY, post_id TEXT NOT NULL, repeat INTEGER NOT NULL,
-    status TEXT NOT NULL, modality TEXT NOT NULL, drawn TEXT NOT NULL, severity TEXT NOT NULL, mode TEXT NOT NULL, rounds INTEGER NOT NULL, safety_rounds INTEGER NOT NULL,
+    status TEXT NOT NULL, modality TEXT NOT NULL,
+    drawn TEXT NOT NULL,               -- the modality that was its first candidate
+    severity TEXT NOT NULL, mode TEXT NOT NULL, rounds INTEGER NOT NULL,
+    safety_rounds INTEGER NOT NULL,    -- those of the rounds in safety_first or emergency
     rehearsal INTEGER NOT NULL, forked_from TEXT, ended REAL NOT NULL, record_id INTEGER NOT NULL REFERENCES texts
 ) WITHOUT ROWID;
 CREATE INDEX dialogues_by_status ON dialogues (status, modality);

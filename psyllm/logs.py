@@ -9,20 +9,12 @@ import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
-from functools import reduce
 from typing import Any
 
 import structlog
 
 LONGEST = 160
 """Characters of any value that is logged: an endpoint's complaint may repeat what it was sent."""
-_hidden: set[str] = set()
-
-
-def hide(secret: str) -> None:
-    """From now on this value is never logged."""
-    if secret:
-        _hidden.add(secret)
 
 
 def configure(*, as_json: bool = False) -> None:
@@ -50,11 +42,10 @@ def configure(*, as_json: bool = False) -> None:
 
 
 def _discreet(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Take hidden values out, and cut long ones."""
+    """Cut long values."""
     for name, value in event.items():
         if isinstance(value, str):
-            clean = reduce(lambda text, secret: text.replace(secret, "***"), _hidden, value)
-            event[name] = clean if len(clean) <= LONGEST else f"{clean[:LONGEST]}…"
+            event[name] = value if len(value) <= LONGEST else f"{value[:LONGEST]}…"
     return event
 
 

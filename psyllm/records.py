@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -21,10 +21,14 @@ System = Literal["dsm5tr", "icd11"]
 Verdict = Literal["met", "provisional", "insufficient", "contradicted"]
 Severity = Literal["minimal", "mild", "moderate", "severe"]
 Mode = Literal["ordinary", "explore", "safety_first", "emergency"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""From the least to the most urgent."""
+SAFETY_MODES: tuple[Mode, ...] = ("safety_first", "emergency")
+"""Those in which the safety protocol takes the turn."""
 Polarity = Literal["asserts", "denies"]
 
 SAFETY_PROTOCOL = "safety_protocol"
-"""The reserved technique id; the only one allowed in modes safety_first and emergency."""
+"""The reserved technique id; the only one allowed in SAFETY_MODES."""
 
 CRISIS_CONTACTS = "{crisis_contacts}"
 """The placeholder a model writes instead of a service or number; filled by code when shown."""
@@ -47,6 +51,11 @@ class Post(Record):
     """Licence of the post as its file says; never guessed."""
     metadata: dict[str, JsonValue] = {}
     """Further fields of the source row, kept and never shown to a model."""
+
+    @property
+    def words(self) -> str:
+        """Title and text as one text."""
+        return f"{self.title}\n{self.text}".strip()
 
 
 # ---------------------------------------------------------------- plan

@@ -40,7 +40,6 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from psyllm.errors import UsageError
-from psyllm.logs import hide
 from psyllm.records import ROLES, Role, System
 
 DEFAULT_FILE = Path("psyllm.toml")
@@ -139,7 +138,6 @@ class ModelSettings(_Section):
                 f"model {name!r} needs an API key, but {self.api_key_env} is not set",
                 hint=f"export {self.api_key_env}=... or write it into .env",
             )
-        hide(value)
         return SecretStr(value)
 
 
@@ -247,6 +245,10 @@ class Settings(_Section):
         if name not in self.profiles:
             raise UsageError(f"unknown profile {name!r}", hint=f"known: {', '.join(sorted(self.profiles))}")
         return {role: self.profiles[name].model_for(role) for role in ROLES}
+
+    def native_roles(self, profile: str | None) -> frozenset[Role]:
+        """Roles whose reasoning comes on their model's own channel. Raises UsageError for an unknown profile."""
+        return frozenset(role for role, name in self.cast(profile).items() if self.models[name].trace == "native")
 
 
 def load_settings(path: Path | None = None) -> Settings:

@@ -15,8 +15,8 @@ MAY_IMPORT = {
     "agents": {"psyllm", "clinical", "prompts"},
     "corpus": {"psyllm", "prompts"},
     "graphs": {"psyllm", "clinical", "prompts", "agents", "corpus"},
-    "evaluators": {"psyllm", "clinical", "prompts", "agents"},
-    "trainer": {"psyllm", "prompts"},
+    "evaluators": {"psyllm", "clinical", "prompts", "agents", "corpus"},
+    "trainer": {"psyllm", "prompts", "corpus"},
     "app": {"psyllm", "clinical", "prompts", "agents", "corpus", "graphs", "evaluators", "trainer"},
 }
 

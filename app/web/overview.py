@@ -87,7 +87,9 @@ def _url(**parts: str) -> str:
 
 
 def _funnel(run: Run) -> Sequence[Bar]:
-    total, counts = run.post_count(), run.status_counts()
+    """An evaluation holds more talks than posts."""
+    counts = run.status_counts()
+    total = max(run.post_count(), sum(counts.values()))
     bars = [
         Bar(status.replace("_", " "), counts[status], _percent(counts[status], total), status, _url(status=status))
         for status in Status

@@ -29,9 +29,9 @@ from app.web.site import Site
 from psyllm.errors import NoMatch, UsageError
 from psyllm.labels import Label
 from psyllm.reasons import reason_codes
-from psyllm.records import ROLES, Dialogue, Status
+from psyllm.records import ROLES, Dialogue, Post, Status
 from psyllm.runs.compare import compare
-from psyllm.runs.find import END, START, Filter, Listed, find, models, search
+from psyllm.runs.find import END, START, Filter, Listed, find, modalities, models, search
 from psyllm.runs.run import Run
 
 PAGE = 50
@@ -124,7 +124,7 @@ class Views:
             latest = {label.dialogue_id: label for label in labels}
             return {
                 "reading": read(run, dialogue, self.site.knowledge),
-                "post": run.post(dialogue.post_id),
+                "post": _post(run, dialogue),
                 "query": query,
                 "way": self._way(dialogue, query, latest),
                 "branches": self._branches(dialogue),
@@ -208,13 +208,12 @@ class Views:
 
     def _choices(self, run: Run) -> Mapping[str, tuple[str, ...]]:
         """What a filter may be set to; `prompt` and `since` are typed."""
-        modalities = [name for kind, name in _prompts(run) if kind == "modalities"]
         reasons = {code for _, code, _, _ in run.reasons()}
         listed = [code for codes in reason_codes().values() for code in codes if code in reasons]
         return {
             "status": tuple(Status),
             "reason": tuple(listed),
-            "modality": tuple(modalities),
+            "modality": modalities(self.site.index),
             "severity": SEVERITIES,
             "role": (*ROLES, "dialogue", "run"),
             "model": models(self.site.index),
@@ -255,10 +254,12 @@ class Views:
         self.site.labels.add(checked_label(dialogue, verdict, comment, reviewer[:LONGEST_NAME], number))
 
 
-def _prompts(run: Run) -> list[tuple[str, str]]:
-    """(roles or modalities, id) of the prompts that the run was grown with."""
-    names = [name.split(".") for name in run.fingerprint if name.startswith("prompts.")]
-    return [(kind, name) for _, kind, name in names]
+def _post(run: Run, dialogue: Dialogue) -> Post | None:
+    """None for a talk of an evaluation whose client was made from no post."""
+    try:
+        return run.post(dialogue.post_id)
+    except UsageError:
+        return None
 
 
 def _id(given: str) -> str:

@@ -9,16 +9,24 @@ from typing import Any
 
 from psyllm.rehearsal.faults import malformed, plant
 from psyllm.rehearsal.request import Asked, Json
+from psyllm.rehearsal.roles_counsellor import chat
 from psyllm.rehearsal.roles_critic import client_critique, evidence_check, reply_critique
 from psyllm.rehearsal.roles_diagnostician import diagnosis
+from psyllm.rehearsal.roles_judge import preference, rating, silent
 from psyllm.rehearsal.roles_patient import patient_turn
 from psyllm.rehearsal.roles_planner import plan
 from psyllm.rehearsal.roles_therapist import reply
 
 ROLES: dict[str, Callable[[Asked], dict[str, Any]]] = {
     rule.__name__: rule
-    for rule in (plan, patient_turn, diagnosis, reply, client_critique, evidence_check, reply_critique)
+    for rule in (
+        *(plan, patient_turn, diagnosis, reply, client_critique, evidence_check, reply_critique),
+        *(rating, preference),
+    )
 }
+
+
+JUDGED = ("rating", "preference")
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,9 @@ def answer(body: Json, *, seed: int, fault_rate: float, native_trace: bool) -> A
     """The answer to one chat request. A pure function: the same request gets the same answer."""
     asked = Asked(body, seed)
     if not asked.schema:
-        return Answer("ready", "Nothing to decide." if native_trace else "", [])
+        return Answer(chat(asked) or "ready", "Nothing to decide." if native_trace else "", [])
+    if asked.name in JUDGED and silent(asked):
+        return Answer("I'm sorry, I cannot rate this conversation.", "", [])
     if asked.name not in ROLES:
         return Answer(json.dumps(asked.fit(None)), "", [])
     ruled = ROLES[asked.name](asked)

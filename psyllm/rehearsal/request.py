@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from psyllm.rehearsal.words import clip
+from psyllm.rehearsal.words import clip, sentences
 
 Json = dict[str, Any]
 _SPEAKER = re.compile(r"^(Client|Counsellor):$", re.MULTILINE)
@@ -43,8 +43,10 @@ class Asked:
     def __init__(self, body: Json, seed: int) -> None:
         form = (body.get("response_format") or {}).get("json_schema") or {}
         self.schema: Json = form.get("schema") or {}
+        self.model = str(body.get("model"))
         self.name: str = self.schema.get("title") or form.get("name", "")
         self.messages = [(str(m.get("role")), _content(m)) for m in body["messages"]]
+        self.system = next((text for role, text in self.messages if role == "system"), "")
         self.user = next((text for role, text in self.messages if role == "user"), "")
         self.corrected = any(role == "assistant" for role, _ in self.messages)
         answered_by = (body.get("model"), body["messages"], body.get("seed"), body.get("response_format"))
@@ -61,7 +63,10 @@ class Asked:
 
     @cached_property
     def talk(self) -> list[Spoken]:
-        """The transcript in order."""
+        """The transcript in order; of a plain chat, its messages after the system's."""
+        if not self.schema:
+            spoken = [message for message in self.messages if message[0] != "system"]
+            return [Spoken(role == "user", tuple((0, line) for line in sentences(text))) for role, text in spoken]
         pieces = _SPEAKER.split(self.block("transcript"))
         return [
             Spoken(speaker == "Client", tuple(_line(line) for line in words.splitlines() if line.strip()))
@@ -99,7 +104,8 @@ class Asked:
         """`value` within every bound of the schema: clipped, cut, filled up; None becomes the smallest instance."""
         schema = self.resolve(self.schema if schema is None else schema)
         if options := schema.get("anyOf") or schema.get("allOf"):
-            return value if value is not None else self.fit(None, options[0])
+            open_ = any(option.get("type") == "null" for option in options)
+            return value if value is not None or open_ else self.fit(None, options[0])
         if "const" in schema or "enum" in schema:
             allowed = [schema["const"]] if "const" in schema else schema["enum"]
             return value if value in allowed else allowed[0]

@@ -52,6 +52,7 @@ def plan(asked: Asked) -> dict[str, Any]:
         "scene": {"category": scene, "detail": voice.say("scene_detail")},
         "severity": ("minimal", "mild", "moderate", "severe")[min(3, (len(themes) + 1) // 2 + (level >= 2))],
         "rounds": _foci(voice, scene, rounds),
+        "against_first": "",
         "chosen": chosen,
         "reasons": [voice.say("reason") for _ in range(rng.randint(1, 3))],
         "rejected": [{"id": other, "why": voice.say("reject")} for other in rejected],

@@ -22,8 +22,8 @@ def reply(asked: Asked) -> dict[str, Any]:
     family = next(
         (name for name, ids in data("phrases")["families"].items() if pattern(ids).search(technique)), "other"
     )
-    quotes = _quotes(asked)
-    text = _protocol(voice, asked) if family == "safety" else _spoken(voice, asked, family, quotes)
+    quotes = own_words(asked)
+    text = _protocol(voice, asked) if family == "safety" else spoken(voice, asked, family, quotes)
     return {"reasoning": _reasoning(voice, asked, family, quotes), "technique": technique, "text": text}
 
 
@@ -47,7 +47,7 @@ def findings(asked: Asked) -> dict[str, list[tuple[str, str, str]]]:
     return table
 
 
-def _quotes(asked: Asked) -> list[str]:
+def own_words(asked: Asked) -> list[str]:
     """Spans of the newest client turn that can stand in double quotes, the weightiest first."""
     lines = [text for _, text in asked.client[-1].lines] if asked.client else []
     spans = [re.sub(r"[.!?…,;:]+$", "", line.strip()) for line in lines]
@@ -134,7 +134,7 @@ def _theme(asked: Asked) -> str:
 # ---------------------------------------------------------------- the reply
 
 
-def _spoken(voice: Voice, asked: Asked, family: str, quotes: list[str]) -> str:
+def spoken(voice: Voice, asked: Asked, family: str, quotes: list[str]) -> str:
     mode, domain, level = danger(asked)
     lines = [_mirror(voice, asked, quotes)]
     if mode == "explore":

@@ -173,6 +173,13 @@ def crossed(index: Index) -> tuple[tuple[str, str, int, int], ...]:
     return tuple(rows.fetchall())
 
 
+def modalities(index: Index) -> tuple[str, ...]:
+    """Every modality that was planned, by name."""
+    return tuple(
+        row[0] for row in index.db.execute("SELECT DISTINCT modality FROM dialogues WHERE modality != '' ORDER BY 1")
+    )
+
+
 def models(index: Index) -> tuple[str, ...]:
     """Every model that played a role, by name."""
     return tuple(row[0] for row in index.db.execute("SELECT DISTINCT model FROM models ORDER BY 1"))

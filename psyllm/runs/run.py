@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,6 +212,11 @@ class Run:
             " WHERE s.dialogue_id = ? ORDER BY s.position",
             (dialogue_id,),
         )
+
+    def payments(self, dialogue_ids: Iterable[str]) -> frozenset[tuple[bytes, float]]:
+        """(key, unix time of its request) of these dialogues' calls: one taken over keeps the time it was paid at."""
+        query = "SELECT c.key, c.started FROM steps s JOIN calls c ON c.id = s.call_id WHERE s.dialogue_id = ?"
+        return frozenset((key, started) for name in dialogue_ids for key, started in self._rows(query, (name,)))
 
     def samples(self, call: StoredCall) -> tuple[StoredCall, ...]:
         """Every answer that was ever paid for at this place, replays and forks included, in the order made."""

@@ -8,14 +8,11 @@ import yaml
 from agents.checks import DETAIL, check_client, check_dialogue, check_plan, check_reply, guidance
 from clinical import Knowledge
 from prompts.library import Library, Modality
-from psyllm.reasons import codes_for
 from psyllm.records import (
     CasePlan,
     ClientProfile,
     Emotion,
-    Finding,
     ModalityChoice,
-    Mode,
     Post,
     Reason,
     RejectedModality,
@@ -24,55 +21,12 @@ from psyllm.records import (
     RoundPlan,
     Scene,
     Sentence,
-    System,
     Turn,
-    Verdict,
     Withheld,
 )
+from tests.agents.conftest import SYSTEMS, answer, codes, finding, judged, replied, turn
 
 WORKED = Path(__file__).parents[2] / "examples" / "worked_dialogues.yaml"
-SYSTEMS: tuple[System, ...] = ("dsm5tr", "icd11")
-
-
-@pytest.fixture(scope="module")
-def knowledge() -> Knowledge:
-    return Knowledge.load()
-
-
-@pytest.fixture(scope="module")
-def cbt() -> Modality:
-    return Library().modality("cbt")
-
-
-def codes(reasons: tuple[Reason, ...]) -> list[str]:
-    assert all(reason.code in codes_for(reason.role) for reason in reasons)
-    return [reason.code for reason in reasons]
-
-
-def turn(*sentences: str, n: int = 1, **fields: Any) -> Turn:
-    client = tuple(Sentence(n=10 * n + i, text=text) for i, text in enumerate(sentences))
-    return Turn(round=n, client=client, **fields)
-
-
-def replied(text: str, *sentences: str, n: int = 1, **fields: Any) -> Turn:
-    return turn(*(sentences or ("I said something.",)), n=n, reply=answer(text=text), **fields)
-
-
-def answer(**fields: str) -> Reply:
-    sound = {
-        "reasoning": "Her alarm is the centre of it. Insufficient in DSM-5-TR and in ICD-11, one of five.",
-        "technique": "guided_discovery",
-        "text": "Four alarms and none of them heard. What was the room like when you did wake?",
-    }
-    return Reply.model_validate(sound | fields)
-
-
-def finding(disorder: str, verdict: Verdict, system: System = "dsm5tr") -> Finding:
-    return Finding(disorder=disorder, name=disorder, system=system, verdict=verdict, why="")
-
-
-def suicidal(level: int, mode: Mode) -> dict[str, Any]:
-    return {"mode": mode, "risks": (Risk(domain="suicide", level=level, mode=mode),)}
 
 
 def plan(**fields: Any) -> CasePlan:
@@ -215,10 +169,6 @@ def test_the_third_thanks_is_too_compliant() -> None:
 HEARD = ("I set four alarms and slept through every one of them.", "Mum says it’s “just laziness”, great.")
 
 
-def judged(knowledge: Knowledge, modality: Modality, heard: Turn, **fields: str) -> tuple[Reason, ...]:
-    return check_reply(knowledge, modality, [replied("Start anywhere you like.", n=1), heard], answer(**fields))
-
-
 @pytest.mark.parametrize(
     ("code", "fields"),
     [
@@ -299,139 +249,6 @@ def test_what_the_engine_calls_met_may_be_called_met(knowledge: Knowledge, cbt: 
     heard = turn(*HEARD, n=2, findings=tuple(finding("mdd", "met", system) for system in SYSTEMS))
     reasoning = "Major depressive disorder is met in DSM-5-TR and in ICD-11."
     assert judged(knowledge, cbt, heard, reasoning=reasoning) == ()
-
-
-SAFE = (
-    "Thank you for saying it. You are thinking of killing yourself, and I take it seriously. I can't see you or call "
-    "anyone; {crisis_contacts} can. Put some distance between you and it. Who could sit with you tonight?"
-)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "changed"),
-    [
-        ([], {}),
-        (["technique_under_lock"], {"technique": "guided_discovery"}),
-        (["safety_step_missing"], {"text": SAFE.replace("{crisis_contacts}", "Somebody")}),
-        (["safety_step_missing"], {"text": SAFE.replace("killing yourself", "it")}),
-        (["safety_forbidden"], {"text": SAFE.replace("it. Who", "the pills. Who")}),
-        (["safety_forbidden"], {"text": SAFE.replace("Who could", "Don't tell anyone else. Who could")}),
-        (["question_run"], {"text": SAFE + " Or are you alone?"}),
-        ([], {"reasoning": "He is near the edge tonight and nothing else goes first."}),
-    ],
-)
-def test_in_danger_the_protocol_is_asked_for(
-    knowledge: Knowledge, cbt: Modality, wanted: list[str], changed: dict[str, str]
-) -> None:
-    heard = turn("I think about killing myself.", n=2, **suicidal(4, "safety_first"))
-    safe = {"technique": "safety_protocol", "text": SAFE}
-    assert codes(judged(knowledge, cbt, heard, **(safe | changed))) == wanted
-
-
-ONLY = "Thank you for saying it. You are thinking of killing yourself. I can't see you. "
-LONG_SENTENCE = "and then I would like you to put the phone in your pocket " * 5
-
-
-@pytest.mark.parametrize(
-    ("wanted", "text"),
-    [
-        ("safety_forbidden", SAFE + " Promise me you won't do it."),
-        ("safety_forbidden", SAFE + " Give me your word for tonight."),
-        ("safety_forbidden", SAFE + " Let's make a deal, you and me."),
-        ("safety_forbidden", SAFE + " Nothing leaves this chat."),
-        ("safety_forbidden", SAFE + " I'll keep it to myself."),
-        ("safety_forbidden", SAFE + " Ring 0800 123 456."),
-        ("safety_forbidden", SAFE + " Everything will be okay."),
-        ("safety_forbidden", SAFE + " Think of your children."),
-        ("safety_forbidden", SAFE + " I respect your decision."),
-        ("", SAFE + " I won't ask you to promise me anything."),
-        ("", SAFE + " I can't keep this between us, and I'd tell you first."),
-        ("", SAFE + " I can't say that everything will be okay."),
-        ("", SAFE + " You aren't selfish."),
-        ("", SAFE + " Let one breath go out slowly, with your feet where they are."),
-        ("danger_not_asked", SAFE.replace("Who could sit with you tonight?", "How was the week at work?")),
-        ("danger_not_asked", SAFE.replace("Who could sit with you tonight?", "Sit down somewhere.")),
-        (
-            "safety_step_missing",
-            SAFE.replace("I can't see you or call anyone; {crisis_contacts} can", "{crisis_contacts}"),
-        ),
-        ("skill_pile_up", SAFE + " Breathe in slowly, then splash your face with cold water."),
-        ("length_off", SAFE + f" First {LONG_SENTENCE}."),
-        ("length_off", SAFE + " Stay here with me now." * 30),
-    ],
-)
-def test_what_danger_rules_out_and_asks_for(knowledge: Knowledge, cbt: Modality, wanted: str, text: str) -> None:
-    heard = turn("I think about killing myself.", n=2, **suicidal(4, "safety_first"))
-    assert codes(judged(knowledge, cbt, heard, technique="safety_protocol", text=text)) == ([wanted] if wanted else [])
-
-
-def test_a_contact_is_not_the_whole_answer(knowledge: Knowledge, cbt: Modality) -> None:
-    heard = turn("I think about killing myself.", n=2, **suicidal(2, "explore"))
-    pasted = "Suicide is serious. Please reach out: {crisis_contacts}."
-    ending = ONLY + "What you carry has been too much for one person for a long time now. Here: {crisis_contacts}."
-    asked = ONLY + "How close has it come this week? I am here, and so is {crisis_contacts}."
-    assert [codes(judged(knowledge, cbt, heard, text=text)) for text in (pasted, ending, asked)] == [
-        ["contact_only"],
-        ["contact_only"],
-        [],
-    ]
-
-
-def test_the_question_is_asked_when_the_danger_is_reached_and_not_again(knowledge: Knowledge, cbt: Modality) -> None:
-    danger = suicidal(4, "safety_first")
-    first = turn("I think about killing myself.", n=1, **danger).model_copy(update={"reply": answer(text=SAFE)})
-    later = turn("Still here.", n=2, **danger)
-    text = "Still here, and still with {crisis_contacts} at hand. Then the kettle first. What is it doing now?"
-    safe = answer(text=text, technique="safety_protocol")
-    assert check_reply(knowledge, cbt, [first, later], safe) == ()
-    graver = turn("It's tonight.", n=2, **suicidal(5, "emergency"))
-    assert codes(check_reply(knowledge, cbt, [first, graver], safe)) == ["safety_step_missing"]
-
-
-def test_an_emergency_is_called_one_and_holds_no_skill(knowledge: Knowledge, cbt: Modality) -> None:
-    heard = turn("It's tonight.", n=2, **suicidal(5, "emergency"))
-    named = SAFE.replace("Put some", "This is an emergency. Put some")
-    safe = {"technique": "safety_protocol"}
-    assert codes(judged(knowledge, cbt, heard, text=SAFE, **safe)) == ["safety_step_missing"]
-    assert judged(knowledge, cbt, heard, text=named, **safe) == ()
-    assert codes(judged(knowledge, cbt, heard, text=named + " Breathe slowly.", **safe)) == ["skill_pile_up"]
-
-
-@pytest.mark.parametrize(
-    ("domain", "bad", "good"),
-    [
-        ("eating_medical", "Try 1800 calories first.", "A doctor could see you this week."),
-        ("abuse", "Couples therapy could be a place.", "It is not your fault."),
-        ("self_harm", "Snap a rubber band on your wrist.", "Somebody can look at it."),
-        ("intoxication_withdrawal", "Just stop drinking today.", "Please don't just stop drinking today."),
-        ("mania", "Make the most of this energy.", "The big plans can wait a week."),
-        ("psychosis", "None of this is real.", "It frightens you, and I believe that."),
-        ("violence_to_others", "He deserves it.", "The anger has its reasons."),
-    ],
-)
-def test_a_raised_danger_rules_out_words_of_its_own(
-    knowledge: Knowledge, cbt: Modality, domain: str, bad: str, good: str
-) -> None:
-    heard = turn("There it is.", n=2, risks=(Risk(domain=domain, level=1, mode="explore"),), mode="explore")
-    calm = turn("There it is.", n=2)
-    assert codes(judged(knowledge, cbt, heard, text=f"{bad} What then?")) == ["safety_forbidden"]
-    assert judged(knowledge, cbt, heard, text=f"{good} What then?") == ()
-    assert judged(knowledge, cbt, calm, text=f"{bad} What then?") == ()
-
-
-def test_exploring_asks_plainly_and_gives_contacts_from_level_two(knowledge: Knowledge, cbt: Modality) -> None:
-    wish, thoughts = (turn("I wish I was gone.", n=2, **suicidal(level, "explore")) for level in (1, 2))
-    vague, plain = "Gone from what?", "Gone. Do you mean thoughts of killing yourself?"
-    assert codes(judged(knowledge, cbt, wish, text=vague)) == ["safety_step_missing"]
-    assert judged(knowledge, cbt, wish, text=plain) == ()
-    assert codes(judged(knowledge, cbt, thoughts, text=plain)) == ["safety_step_missing"]
-    assert judged(knowledge, cbt, thoughts, text=plain + " Here is who is awake: {crisis_contacts}.") == ()
-
-
-def test_a_danger_named_once_need_not_be_named_again(knowledge: Knowledge, cbt: Modality) -> None:
-    named = replied("Are you thinking of suicide?", n=1)
-    heard = turn("Still here.", n=2, **suicidal(1, "explore"))
-    assert check_reply(knowledge, cbt, [named, heard], answer(text="Still here, and still writing. Since when?")) == ()
 
 
 # ---------------------------------------------------------------- the worked dialogues

@@ -132,6 +132,17 @@ def test_a_mistake_in_an_edited_prompt_is_found_before_anything_is_grown(desk: D
     assert not (desk.folder / "run").exists()
 
 
+def test_an_indication_that_clinical_does_not_know_is_found_before_anything_is_grown(desk: Desk) -> None:
+    shipped = (SHIPPED / "modalities" / "mi.md").read_text(encoding="utf-8")
+    assert "suicide:3" in shipped
+    desk.write("mine/modalities/mi.md", shipped.replace("suicide:3", "suicid:3"))
+    refused(
+        desk.psyllm(*EIGHT, "--prompts", "mine"),
+        "mine/modalities/mi.md:19: suicid:3: nothing clinical is called so; did you mean suicide:3?",
+    )
+    assert not (desk.folder / "run").exists()
+
+
 def test_other_settings_on_the_same_run_are_listed_and_the_run_stays_as_it_is(grown: tuple[Desk, Done]) -> None:
     desk, _ = grown
     before = desk.dump()

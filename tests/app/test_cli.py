@@ -43,8 +43,10 @@ HELP = [
     *(f"clinical {c}" for c in ("lint", "ls", "show", "check")),
     "prompt",
     *(f"prompt {c}" for c in ("ls", "new", "show", "lint", "try", "diff", "ab")),
+    "corpus",
+    "corpus stats",
 ]
-GROUPS = ("", "trace", "clinical", "prompt")
+GROUPS = ("", "trace", "clinical", "prompt", "corpus")
 LOADED = """
 import sys
 from app.cli import main
@@ -65,6 +67,7 @@ def test_help_shows_an_example_and_loads_nothing_heavy(command: str) -> None:
     assert "Usage:" in text
     assert command in GROUPS or f"Example:  psyllm {command}" in text
     heavy = {"torch", "transformers", "trl", "vllm", "langgraph", "langchain_core", "langchain_openai", "openai"}
+    heavy |= {"datasets", "pyarrow", "matplotlib", "numpy", "scipy"}
     assert not heavy & set(loaded.split())
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agents.checks import check_dialogue, check_reply
+from clinical import Knowledge
 from prompts.library import Library
 from psyllm.journal import Journal
 from psyllm.records import (
@@ -243,3 +245,19 @@ def test_hostile_posts_are_grown_like_any_other(desk: Desk) -> None:
     for shown in (grown, wrong, desk.psyllm("status", "a/[/]"), desk.psyllm("trace", "show", "a/[/]", HOSTILE)):
         assert "Traceback" not in shown.stderr
         assert not {"\x1b", "\x07", "\x08", "\x9b", "\r"} & set(shown.stdout + shown.stderr)
+
+
+def test_no_exported_turn_fails_the_checks_of_an_honest_trace(grown: tuple[Desk, Done], undisturbed: bytes) -> None:
+    desk, _ = grown
+    knowledge, library = Knowledge.load(), Library()
+    exported = {json.loads(line)["id"] for line in undisturbed.decode().splitlines()}
+    with Run(desk.folder / "run") as run:
+        talks = [dialogue for dialogue in run.dialogues() if dialogue.id in exported]
+    assert talks
+    for talk in talks:
+        assert talk.plan is not None
+        modality = library.modality(talk.plan.modality.chosen)
+        for n, turn in enumerate(talk.turns, 1):
+            assert turn.reply is not None
+            assert check_reply(knowledge, modality, talk.turns[:n], turn.reply) == ()
+        assert check_dialogue(talk.turns) == ()

@@ -41,6 +41,7 @@ PLAN: Json = {
     "scene": {"category": "work_stress", "detail": "The kitchen of a school, early."},
     "severity": "mild",
     "rounds": ["the ceiling at four", "the tray of eggs on Monday"],
+    "against_first": "Something in these eggs speaks against it.",
     "chosen": "cbt",
     "reasons": ["One thought at four in the morning decides the day."],
     "rejected": [

@@ -113,13 +113,14 @@ async def test_a_post_against_every_modality_costs_no_call(tmp_path: Path, scrip
 
 async def test_the_planner_passes_over_the_first_candidate_only_with_a_reason(tmp_path: Path, scripted: Start) -> None:
     rules = Rules(coverage={"act": 1e9, "mi": 1, "cbt": 1, "dbt": 1})
-    silent = PLAN | {"rejected": [{"id": name, "why": "The eggs."} for name in ("mi", "dbt")]}
+    silent = PLAN | {"against_first": " ", "rejected": [{"id": name, "why": "The eggs."} for name in ("mi", "dbt")]}
     endpoint = scripted(SCRIPT | {"plan": [silent, PLAN]})
     dialogue, *_ = await grow(tmp_path / "run", served(endpoint.base_url), rules)
     assert dialogue.plan is not None
     assert (dialogue.plan.modality.drawn, dialogue.plan.modality.chosen) == ("act", "cbt")
+    assert next((r.id, r.why) for r in dialogue.plan.modality.rejected) == ("act", PLAN["against_first"])
     complaint = endpoint.requests()[1]["messages"][-1]["content"]
-    assert "choose the first candidate, act, or say in `rejected` what speaks against it" in complaint
+    assert "choose the first candidate, act, or say in `against_first` why not" in complaint
     with Run(tmp_path / "run") as run:
         counts = {row.modality: (row.drawn, row.chosen, row.accepted) for row in run.coverage()}
     assert counts["act"] == (1, 0, 0) and counts["cbt"] == (0, 1, 1)

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from agents import checks
 from agents.cast import Asker
 from clinical import Knowledge
-from corpus.export import chat_row
 from corpus.posts import read_posts
+from corpus.rows import chat_row
 from graphs.dialogue import build_graph, dialogue_id
 from graphs.grow import Grower
 from prompts.library import Library

@@ -24,14 +24,14 @@ LOST_S = 0.1
 
 
 class Log:
-    """The server's own log, read as it grows."""
+    """The server's own log, read as it grows: a line that is still being written waits for the next look."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def entries(self) -> list[dict[str, Any]]:
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        return [json.loads(line) for line in lines]
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def wait_for(self, requests: int, process: subprocess.Popen[bytes]) -> bool:
         """Until so many requests have come in all; False if the process ended before."""

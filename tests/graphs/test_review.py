@@ -54,7 +54,7 @@ async def test_an_accepted_one_is_final_and_cost_nothing_more(tmp_path: Path, sc
 async def test_a_rejected_one_keeps_why(tmp_path: Path, scripted: Scripted) -> None:
     _, final = await reviewed(tmp_path / "run", scripted(SCRIPT), ("reject", "too tidy", 0))
     assert final.status is Status.REJECTED
-    assert [(reason.code, reason.detail) for reason in final.reasons] == [("reviewer_rejected", "too tidy")]
+    assert [(reason.code, reason.detail) for reason in final.reasons] == [("rejected_by_person", "too tidy")]
 
 
 async def test_one_sent_back_is_answered_anew_with_the_comment(tmp_path: Path, scripted: Scripted) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import BaseModel
 
-from corpus.export import chat_row
+from corpus.rows import chat_row
 from graphs.dialogue import build_graph
 from graphs.grow import Grower
 from prompts.library import SHIPPED, Library

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.prompt_lint import clinical_names
+from agents.cast import clinical_names
 from clinical import Knowledge
 from prompts.files import BUDGET, Mistake
 from prompts.library import SHIPPED, Library

@@ -90,7 +90,7 @@ def own(run_folder: Path, tmp_path: Path) -> Iterator[Viewer]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium where there is one, else playwright's own; without any, the tests skip and say so."""
+    """The system's Chromium where there is one, else playwright's own; without any, the tests skip, and fail in CI."""
     system = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as driver:
         try:
@@ -98,7 +98,10 @@ def browser() -> Iterator[Browser]:
                 executable_path=system, args=["--no-sandbox"] if os.geteuid() == 0 else []
             )
         except Error as error:
-            pytest.skip(f"no Chromium: apt install chromium, or playwright install chromium ({error.message[:80]})")
+            missing = f"no Chromium: apt install chromium, or playwright install chromium ({error.message[:80]})"
+            if os.environ.get("CI"):
+                pytest.fail(missing)
+            pytest.skip(missing)
         yield launched
         launched.close()
 

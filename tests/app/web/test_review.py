@@ -107,7 +107,7 @@ def test_a_run_waits_for_a_person_and_goes_on_with_what_they_say(tmp_path: Path,
         expect(page.locator(".said-of .reject")).to_be_visible()
         assert growing.wait(timeout=60) == 0
         (rejected,) = viewer.dialogues(Status.REJECTED)
-        assert [(reason.code, reason.detail) for reason in rejected.reasons] == [("reviewer_rejected", "still not")]
+        assert [(reason.code, reason.detail) for reason in rejected.reasons] == [("rejected_by_person", "still not")]
 
 
 def test_psyllm_review_says_what_cannot_be_kept(own: Viewer, tmp_path: Path) -> None:

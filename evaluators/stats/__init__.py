@@ -1,0 +1,1 @@
+"""Statistics of an evaluation: pure functions on data frames; the unit is always the client."""
