@@ -101,17 +101,25 @@ class Grower:
                 group.create_task(self._work(waiting)) for _ in range(min(self.open_dialogues, len(self._waiting)))
             ]
             if self._reviews is not None:
-                group.create_task(self._hear_reviewers(self._reviews, workers))
+                group.create_task(self._hear_reviewers(workers))
         if self.fatal is not None:
             raise self.fatal
 
     async def _work(self, waiting: Iterator[Post]) -> None:
         for post in waiting:
+            decisions = await self._decisions()
             if self.caller.stopping.is_set():
                 return
-            decided = self._reviews.decisions().get(self._ids[post.id], []) if self._reviews else []
-            if not await self._grow(post, decided):
+            if not await self._grow(post, decisions.get(self._ids[post.id], [])):
                 return
+
+    async def _decisions(self) -> dict[str, list[Label]]:
+        """What people have decided so far; where that cannot be read, the run is stopped."""
+        try:
+            return await asyncio.to_thread(self._reviews.decisions) if self._reviews else {}
+        except UsageError as error:
+            self.stop(error)
+            return {}
 
     async def _grow(self, post: Post, decided: Sequence[Label]) -> bool:
         """Grow and keep one dialogue; False if the run is being stopped."""
@@ -134,10 +142,10 @@ class Grower:
         self.on_dialogue(dialogue)
         return True
 
-    async def _hear_reviewers(self, reviews: Labels, workers: Sequence[asyncio.Task[None]]) -> None:
+    async def _hear_reviewers(self, workers: Sequence[asyncio.Task[None]]) -> None:
         """Go on with dialogues that a person has decided on, until none is left or the run is being stopped."""
         while self._in_review or not all(worker.done() for worker in workers):
-            decisions = await asyncio.to_thread(reviews.decisions)
+            decisions = await self._decisions()
             for name, (post, known) in list(self._in_review.items()):
                 decided = decisions.get(name, [])
                 if len(decided) > known and not await self._grow(post, decided):

@@ -76,6 +76,8 @@ class Labels:
         if not self.path.exists():
             return
         with self._reading() as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'labels'").fetchone():
+                return  # the first label is being written
             db.row_factory = sqlite3.Row
             for row in db.execute(_SELECT):
                 yield Label.model_validate(dict(row))

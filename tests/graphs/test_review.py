@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from graphs.grow import Grower
-from psyllm.labels import Judgement, Label, Labels
+from psyllm.errors import UsageError
+from psyllm.labels import LABELS, Judgement, Label, Labels
 from psyllm.records import Dialogue, Status
 from tests.conftest import Endpoint
 from tests.graphs.conftest import FIRST, POST, SCRIPT, SECOND, client, reply, reply_critique, served, table
@@ -99,3 +102,16 @@ async def test_nobody_is_asked_about_what_the_critic_rejects(tmp_path: Path, scr
     rejected = SCRIPT | {"reply_critique": reply_critique("reject", "parroting")}
     (final,) = await reviewed(tmp_path / "run", scripted(rejected))
     assert final.status is Status.REJECTED
+
+
+async def test_labels_that_cannot_be_read_stop_the_run_with_one_error(tmp_path: Path, scripted: Scripted) -> None:
+    endpoint = scripted(SCRIPT)
+    (waiting,) = await reviewed(tmp_path / "run", endpoint)
+    (tmp_path / "run" / LABELS).write_text("x" * 5000)
+    with pytest.raises(UsageError, match=r"labels\.db cannot be read"):
+        await reviewed(tmp_path / "run", endpoint)
+    (tmp_path / "run" / LABELS).unlink()
+    assert await reviewed(tmp_path / "run", endpoint, ("accept", "", 0)) == [
+        waiting,
+        waiting.model_copy(update={"status": Status.ACCEPTED}),
+    ]
