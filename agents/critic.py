@@ -27,7 +27,7 @@ from prompts.blocks import (
 from prompts.library import Modality
 from psyllm.messages import Message, Prompt, Step
 from psyllm.reasons import codes_for
-from psyllm.records import CasePlan, Critique, Decision, Evidence, Fact, Reason, Reply, Risk, Turn
+from psyllm.records import CasePlan, Critique, Decision, Evidence, Fact, Misjudged, Reason, Reply, Risk, Turn
 
 Score = Annotated[int, Field(ge=1, le=5)]
 
@@ -69,7 +69,7 @@ class ItemVerdict(BaseModel):
 class LoweredReply(BaseModel):
     domain: str
     sentence: int = Field(ge=1, le=500)
-    kind: Literal["dark_joke", "unwanted_thought"]
+    kind: Misjudged
     quote: Line
     """The client's words that show it."""
 
@@ -105,7 +105,7 @@ def reply_critique_schema(fidelity: tuple[str, ...], anti: tuple[str, ...]) -> t
         "reply_critique",
         __base__=ReplyCritiqueReply,
         reasons=(list_of(reason), Field(max_length=4)),
-        markers=(list_of(one_of(fidelity)), Field(max_length=8)),
+        markers=(list_of(one_of(fidelity)), Field(max_length=12)),
         anti=(list_of(one_of(anti or ("none",))), Field(max_length=6)),
     )
 
@@ -182,7 +182,8 @@ async def judge_reply(cast: Cast, step: Step, modality: Modality, turns: Sequenc
     must, must_not = cast.knowledge.protocol(now.risks)
     draft = (
         f"<reasoning>\n{reply.reasoning}\n</reasoning>\n\n"
-        f"<technique>{reply.technique}</technique>\n\n<reply>\n{reply.text}\n</reply>"
+        f"<technique>\n{reply.technique}{_meant(modality, reply.technique)}\n</technique>\n\n"
+        f"<reply>\n{reply.text}\n</reply>"
     )
     system = role.render("reply system", modality=modality.matter, approach=modality.render("critic"))
     prompt = Prompt(
@@ -220,6 +221,11 @@ async def judge_reply(cast: Cast, step: Step, modality: Modality, turns: Sequenc
         reasons=_reasons(answer, decision, "therapist", step.round),
         guidance=answer.guidance,
     )
+
+
+def _meant(modality: Modality, technique: str) -> str:
+    known = modality.techniques.get(technique)
+    return f": {known.line}" if known else ""
 
 
 def _reasons(

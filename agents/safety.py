@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from agents.words import LISTS, any_of, found, listed, plain, sentences, words_of
 from clinical import Knowledge
-from clinical.risk import rung, worst
+from clinical.risk import contacts_due, rung, worst
 from clinical.schema import Rung
 from psyllm.records import CRISIS_CONTACTS, SAFETY_MODES, Mode, Turn
 
@@ -28,8 +28,7 @@ _NEGATED = re.compile(r"(?:\b(?:no|not|never|nor|without|cannot|nobody)|n't)(?: 
 def missing_steps(knowledge: Knowledge, turns: Sequence[Turn], text: str) -> Iterator[str]:
     """Steps that the mode asks for and the reply leaves out."""
     now = turns[-1]
-    level = max((risk.level for risk in now.risks), default=0)
-    if CRISIS_CONTACTS not in text and (now.mode in SAFETY_MODES or (now.mode == "explore" and level >= 2)):
+    if CRISIS_CONTACTS not in text and any(map(contacts_due, now.risks)):
         yield f"the placeholder {CRISIS_CONTACTS} is missing"
     suicidal = any(risk.domain == "suicide" and (risk.level or risk.mode != "ordinary") for risk in now.risks)
     earlier = (turn.reply.text for turn in turns[:-1] if turn.reply)

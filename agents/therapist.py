@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, create_model
 
 from agents.cast import Cast
+from agents.safety import LONGEST_SENTENCE, MOST_WORDS
 from agents.schema import one_of
 from prompts.blocks import TRANSCRIPT_END, findings_block, revise_block, risk_block, transcript
 from prompts.library import Modality
@@ -60,7 +61,14 @@ async def respond(
     native = cast.asker.native("therapist")
     techniques = allowed_techniques(cast, modality, now.mode)
     must, must_not = cast.knowledge.protocol(now.risks)
-    task = role.render("task", round=step.round, mode=now.mode, techniques=techniques)
+    task = role.render(
+        "task",
+        round=step.round,
+        mode=now.mode,
+        techniques=techniques,
+        most_words=MOST_WORDS[now.mode],
+        longest_sentence=LONGEST_SENTENCE if now.mode in SAFETY_MODES else 0,
+    )
     parts = [
         *transcript(turns, numbered=True),
         TRANSCRIPT_END,
@@ -70,7 +78,8 @@ async def respond(
     ]
     if drafts:
         last = drafts[-1]
-        parts += [revise_block(last.reply.text, last.critique.guidance), role.render("revise")]
+        draft = f"<thoughts>\n{last.reply.reasoning}\n</thoughts>\n\n{last.reply.text}"
+        parts += [revise_block(draft, last.critique.guidance), role.render("revise")]
     system = role.render("system", modality=modality.matter, approach=modality.render("therapist"))
     prompt = Prompt(
         role="therapist",

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from clinical.schema import Domain, RiskTable, Rung
 from clinical.sentence import normal
-from psyllm.records import MODES, Mode, Risk, Turn
+from psyllm.records import CRISIS_CONTACTS, MODES, SAFETY_MODES, Mode, Risk, Turn
 
 RAISED = 2
 """The level from which a domain's `if_raised` patterns count."""
@@ -74,7 +74,13 @@ def protocol(table: RiskTable, risks: Sequence[Risk]) -> tuple[tuple[str, ...], 
         return (), ()
     level = rung(table, risk)
     deeper = tuple(f"go deeper than {depth}" for mode, depth in table.depth.items() if mode == risk.mode)
-    return table.always.must + level.must, table.always.must_not + level.must_not + deeper
+    contacts = (f"write {CRISIS_CONTACTS}",) if any(map(contacts_due, risks)) else ()
+    return table.always.must + contacts + level.must, table.always.must_not + level.must_not + deeper
+
+
+def contacts_due(risk: Risk) -> bool:
+    """Whether a reply has to name contacts: in danger, and in explore from level 2."""
+    return risk.mode in SAFETY_MODES or (risk.mode == "explore" and risk.level >= 2)
 
 
 def rung(table: RiskTable, risk: Risk) -> Rung:

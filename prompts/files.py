@@ -65,7 +65,17 @@ SECTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "system": {"risk_levels": "..."},
         "task": {"round": 2, "first": 3, "last": 4, "standing": ("mdd.A1 asserts s1",)},
     },
-    "therapist": {"system": _SAMPLE, "task": {"round": 1, "mode": "ordinary", "techniques": ("t",)}, "revise": {}},
+    "therapist": {
+        "system": _SAMPLE,
+        "task": {
+            "round": 1,
+            "mode": "ordinary",
+            "techniques": ("t",),
+            "most_words": 220,
+            "longest_sentence": 0,
+        },
+        "revise": {},
+    },
     "critic": {
         "client system": {},
         "client task": {"round": 1, "rounds": 2},

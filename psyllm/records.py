@@ -181,11 +181,15 @@ class Finding(Record):
     """What would settle the verdict."""
 
 
+Misjudged = Literal["dark_joke", "unwanted_thought", "misread"]
+"""Why a sentence carries no danger: prompts/roles/critic.md says what each means."""
+
+
 class Cleared(Record):
     """A sentence that the second reader took out of a risk, with the client's own words that show why."""
 
     sentence: int = Field(ge=1)
-    kind: Literal["dark_joke", "unwanted_thought"]
+    kind: Misjudged
     quote: str
     """Verbatim words of the client."""
     level: int = Field(ge=1, le=6)
@@ -197,7 +201,7 @@ class Refused(Record):
 
     sentence: int
     """As named; it may not exist."""
-    kind: Literal["dark_joke", "unwanted_thought"]
+    kind: Misjudged
     quote: str
     """As given; it may be nobody's words."""
     why: str

@@ -167,6 +167,26 @@ async def test_an_unwanted_thought_that_was_all_of_a_danger_leaves_nothing_but_t
     assert first.mode == "explore" and second.mode == "ordinary"
 
 
+async def test_words_about_something_else_raise_nothing_for_good(tmp_path: Path, scripted: Start) -> None:
+    vase = "I had three glasses already tonight in the kiln, all cracked."
+    lowered = {
+        "domain": "intoxication_withdrawal",
+        "sentence": 1,
+        "kind": "misread",
+        "quote": "in the kiln, all cracked",
+    }
+    dialogue, _ = await play(
+        tmp_path,
+        scripted,
+        patient_turn=[client(vase), client(SECOND)],
+        evidence_check=evidence_check(lowered=[lowered]),
+    )
+    first, second = dialogue.turns
+    drunk = next(risk for risk in first.risks if risk.domain == "intoxication_withdrawal")
+    assert (drunk.level, drunk.cleared[0].kind, drunk.cleared[0].level) == (0, "misread", 1)
+    assert first.mode == second.mode == "ordinary"
+
+
 async def test_other_sentences_hold_their_level(tmp_path: Path, scripted: Start) -> None:
     dialogue, _ = await play(
         tmp_path,

@@ -47,7 +47,7 @@ SEEN = {
     "hear": "plan_profile_* plan_rounds_* client_1 client_2 reply_1 client_sent_back misfit_hear",
     "diagnose": "client_1 client_2 reply_1 misfit_diagnose",
     "verify": "client_1 client_2 reply_1 misfit_verify",
-    "respond": "client_1 client_2 reply_1 reply_sent_back reply_guidance misfit_respond"
+    "respond": "client_1 client_2 reply_1 reply_sent_back reasoning_sent_back reply_guidance misfit_respond"
     " school_name school_technique school_therapist",
     "critique": "client_1 client_2 reply_1 reply_2 reply_sent_back misfit_critique"
     " reasoning_1 reasoning_2 reasoning_sent_back school_name school_technique school_critic",
