@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo embedded train-setup eval-demo test test-train slow check bench clean
+.PHONY: help demo embedded train-setup eval-demo test test-train slow browser check bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
@@ -60,6 +60,9 @@ test-train: .venv/dev .venv/train ## run the tests of training, which need torch
 
 slow: .venv/dev .venv/train ## run the slow tests too
 	$(BIN)/python -m pytest -m 'slow and not gpu'
+
+browser: .venv/dev ## run the viewer's tests in a real Chromium (apt install chromium)
+	$(BIN)/python -m pytest -m browser tests/app/web
 
 check: .venv/dev ## lint, formatting, types, clinical data, rubrics
 	$(BIN)/ruff check .

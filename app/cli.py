@@ -82,6 +82,9 @@ def grow(
     rehearsal_latency: Annotated[
         float, typer.Option(metavar="MS", min=0, help="Make the rehearsal backend this slow.")
     ] = 0,
+    review: Annotated[
+        bool, typer.Option("--review", help="Let a person accept, reject or send back what would be accepted.")
+    ] = False,
     settings: SettingsFile = None,
     log_json: LogJson = False,
 ) -> None:
@@ -107,6 +110,7 @@ def grow(
             rehearsal_latency_ms=rehearsal_latency,
             settings=settings,
             log_json=log_json,
+            review=review,
         )
     )
 
@@ -120,6 +124,38 @@ def status(run: RunFolder) -> None:
 
 
 app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))(export)
+
+
+@app.command(epilog=example("psyllm view runs/demo"))
+def view(
+    run: RunFolder,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any that is free.")] = 8321,
+    host: Annotated[str, typer.Option(help="Address to listen on; another than this machine's needs a token.")] = (
+        "127.0.0.1"
+    ),
+    token: Annotated[
+        str, typer.Option(envvar="PSYLLM_VIEW_TOKEN", help="What visitors must know.", show_default=False)
+    ] = "",
+) -> None:
+    """Show a run in the browser: funnel, lists, search, dialogues with reasoning and checks; review them."""
+    from app.view import view_command
+
+    view_command(run, host, port, token)
+
+
+@app.command(epilog=example("psyllm review runs/demo 3f2a reject --comment 'too tidy' --by AB"))
+def review(
+    run: RunFolder,
+    dialogue: Annotated[str, typer.Argument(metavar="ID", help="Start of a dialogue id, or a post id.")],
+    verdict: Annotated[str, typer.Argument(metavar="VERDICT", help="accept, reject, flag or revise.")],
+    comment: Annotated[str, typer.Option(help="Why; for revise, what the counsellor is to change.")] = "",
+    by: Annotated[str, typer.Option(metavar="NAME", help="Your name or initials.")] = "",
+    round_: Annotated[int, typer.Option("--round", min=0, help="For revise: the round to redo; 0 is the last.")] = 0,
+) -> None:
+    """Say what you think of a dialogue; `grow --review` goes on with it, and export leaves out what was rejected."""
+    from app.review import review_command
+
+    review_command(run, dialogue, verdict, comment, by, round_)
 
 
 @app.command(epilog=example("psyllm desk runs/wizard --role therapist"))

@@ -29,6 +29,8 @@ class Contacts(StrEnum):
 
 
 class Verdict(StrEnum):
+    """What a person may say last of a dialogue that is over."""
+
     accept = "accept"
     flag = "flag"
     reject = "reject"

@@ -26,6 +26,7 @@ from psyllm.desk import FOLDER as DESK
 from psyllm.desk import waiting_calls
 from psyllm.errors import Failure, UsageError
 from psyllm.journal import Journal
+from psyllm.labels import Labels
 from psyllm.logs import configure
 from psyllm.records import Status
 from psyllm.servers import embedded_weights
@@ -59,6 +60,7 @@ class GrowOptions:
     answers_from: Path | None = None
     """A run whose paid calls are taken over where they are the same."""
     log_json: bool = False
+    review: bool = False
 
 
 def grow_command(options: GrowOptions) -> None:
@@ -170,6 +172,8 @@ async def _grow(
         ) as (cast, caller):
             if any(endpoint.settings.kind == "desk" for endpoint in caller.endpoints.values()):
                 console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
+            if options.review:
+                console.print(f"accepted dialogues wait for a person: psyllm view {options.run}", soft_wrap=True)
             width = _open_dialogues(caller, options.concurrency)
             with growing(cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
                 grower = Grower(
@@ -181,6 +185,7 @@ async def _grow(
                     before=waiting.before,
                     open_dialogues=width,
                     on_dialogue=lambda _: show.refresh(),
+                    reviews=Labels(options.run) if options.review else None,
                 )
                 show.watch(grower)
                 with _interruptible(loop, grower):
@@ -224,16 +229,23 @@ class _interruptible:
 
 
 def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
-    counts = ", ".join(f"{tally.by_status[status]} {status.replace('_', ' ')}" for status in Status)
+    waiting = tally.by_status[Status.IN_REVIEW]
+    counts = ", ".join(
+        f"{tally.by_status[status]} {status.replace('_', ' ')}"
+        for status in Status
+        if waiting or status is not Status.IN_REVIEW
+    )
     if tally.before == tally.total:
         console.print(f"all {tally.total} posts were done before")
     else:
-        now = f", {tally.by_status.total()} of them now" if tally.before else ""
+        now = f", {tally.done - tally.before} of them now" if tally.before else ""
         console.print(f"{tally.done} of {tally.total} posts done{now}: {counts}")
     if stopped:
         console.print("stopped; nothing is lost, and the same command goes on", style="yellow")
     elif failed := tally.by_status[Status.FAILED]:
         console.print(f"{failed} failed; `psyllm status` says why, the same command tries them again", style="yellow")
+    if waiting:
+        console.print(f"{waiting} in review: psyllm view {run}, then the same command", style="yellow", soft_wrap=True)
     _say_what_waits(run)
     console.print(f"next: psyllm status {run}", style="dim", soft_wrap=True)
 

@@ -37,7 +37,13 @@ out = PlainConsole()
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells expect."""
-COLOURS: Mapping[str, str] = {"accepted": "green", "rejected": "red", "screened_out": "yellow", "failed": "magenta"}
+COLOURS: Mapping[str, str] = {
+    "accepted": "green",
+    "rejected": "red",
+    "screened_out": "yellow",
+    "failed": "magenta",
+    "in_review": "cyan",
+}
 """Status -> the colour in which every screen shows it."""
 REHEARSAL = "rehearsal: stand-in words by rule, no model; for trying the software, not for training"
 
@@ -97,6 +103,7 @@ class GrowView:
             f"{tally.by_status[Status.SCREENED_OUT]} screened out",
             f"{tally.by_status[Status.FAILED]} failed",
             f"{tally.open} open",
+            f"{tally.by_status[Status.IN_REVIEW]} in review" if tally.by_status[Status.IN_REVIEW] else "",
         )
         usage = meter.usage
         spent = Text(

@@ -151,7 +151,7 @@ def _claim(claim: Evidence | Fact) -> str:
 
 def _sent_back(words: str, critique: Critique) -> list[RenderableType]:
     codes = ", ".join(reason.code for reason in critique.reasons)
-    why = Text(f"sent back by {critique.by} ({codes}): {critique.guidance}", style="yellow")
+    why = Text(f"sent back by {critique.by}{f' ({codes})' if codes else ''}: {critique.guidance}", style="yellow")
     return [Padding(Text(words, style="red"), (1, 0, 0, 4)), Padding(why, (0, 0, 0, 4))]
 
 

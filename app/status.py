@@ -63,8 +63,9 @@ def _funnel(folder: Path, total: int, counts: dict[Status, int]) -> Table:
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
-    rows = [(status.replace("_", " "), counts[status], COLOURS[status]) for status in Status]
-    rows.append(("not done", total - sum(counts.values()), "white"))
+    shown = [status for status in Status if counts[status] or status is not Status.IN_REVIEW]
+    rows = [(status.replace("_", " "), counts[status], COLOURS[status]) for status in shown]
+    rows.append(("not done", max(total - sum(counts.values()), 0), "white"))
     for name, count, colour in rows:
         table.add_row(name, str(count), Bar(max(total, 1), 0, count, width=40, color=colour))
     return table

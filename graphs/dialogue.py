@@ -5,7 +5,8 @@ whether they still answer the counsellor.
 
 `hear` judges the client's words, `critique` the therapist's: each is checked by code first and by the critic model
 second, and accepts, sends back with the reason (bounded), or rejects. What each role is shown is decided in agents/;
-where the dialogue goes next is decided here, and only here.
+where the dialogue goes next is decided here, and only here. With `reviewed`, the graph stops before finalise
+(a LangGraph interrupt) until it is resumed with what a person says: a Label.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import hashlib
 import re
 from typing import Any, Literal, TypedDict
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
 from agents import checks, critic, patient, planner, therapist
 from agents.cast import Cast
@@ -24,6 +26,7 @@ from graphs.choice import Choice
 from graphs.grounding import ground
 from prompts.library import Modality
 from psyllm import __version__
+from psyllm.labels import Label
 from psyllm.messages import Step
 from psyllm.records import (
     ROLES,
@@ -133,8 +136,9 @@ def _last_round(cast: Cast, state: DialogueState) -> int:
 class Nodes:
     """The graph's nodes, around one cast."""
 
-    def __init__(self, cast: Cast) -> None:
+    def __init__(self, cast: Cast, *, reviewed: bool = False) -> None:
         self.cast = cast
+        self.reviewed = reviewed
 
     async def plan(self, state: DialogueState) -> Command[Literal["patient", "finalise"]]:
         post = Post.model_validate(state["post"])
@@ -214,7 +218,7 @@ class Nodes:
         answered = now.model_copy(update={"reply": reply, "critique": None, "drafts": drafts})
         return Command(goto="critique", update={"turns": (*before, answered)})
 
-    async def critique(self, state: DialogueState) -> Command[Literal["patient", "respond", "finalise"]]:
+    async def critique(self, state: DialogueState) -> Command[Literal["patient", "respond", "review", "finalise"]]:
         *before, now = state["turns"]
         drafts, reply, modality = state["reply_drafts"], _said(now), self._modality(state)
         heard = (*before, now.model_copy(update={"reply": None}))
@@ -227,12 +231,31 @@ class Nodes:
         if critique.decision is Decision.ACCEPT:
             over = state["client_ends"] or len(turns) == _last_round(self.cast, state)
             return Command(
-                goto="finalise" if over else "patient", update={"turns": turns, "client_drafts": (), "reply_drafts": ()}
+                goto="review" if over else "patient", update={"turns": turns, "client_drafts": (), "reply_drafts": ()}
             )
         if critique.decision is Decision.REVISE and len(drafts) < self.cast.rules.max_revisions:
             draft = ReplyDraft(reply=reply, critique=critique)
             return Command(goto="respond", update={"turns": turns, "reply_drafts": (*drafts, draft)})
         return _end({"turns": turns}, Status.REJECTED, critique.reasons)
+
+    async def review(self, state: DialogueState) -> Command[Literal["respond", "finalise"]]:
+        """Passes where nobody reviews, and what the checks of the whole dialogue would refuse anyway."""
+        if not self.reviewed or checks.check_dialogue(state["turns"]):
+            return Command(goto="finalise")
+        said = Label.model_validate(interrupt(id_of(self.cast, state)))
+        if said.verdict == "accept":
+            return Command(goto="finalise")
+        if said.verdict == "reject":
+            why = Reason(code="rejected_by_person", role="dialogue", round=said.round, detail=said.comment)
+            return _end({}, Status.REJECTED, (why,))
+        turns = state["turns"][: said.round or None]
+        now = turns[-1]
+        critique = Critique(target="therapist", by="person", decision=Decision.REVISE, guidance=said.comment)
+        draft = ReplyDraft(reply=_said(now), critique=critique)
+        ends = state["client_ends"] and len(turns) == len(state["turns"])
+        return Command(
+            goto="respond", update={"turns": turns, "reply_drafts": (*now.drafts, draft), "client_ends": ends}
+        )
 
     async def finalise(self, state: DialogueState) -> dict[str, Dialogue]:
         status, reasons = state.get("status", Status.ACCEPTED), state.get("reasons", ())
@@ -259,9 +282,12 @@ class Nodes:
         return self.cast.library.modality(state["plan"].modality.chosen)
 
 
-def build_graph(cast: Cast) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """The compiled state machine. Invoke it with {"post": Post, "repeat": int}; the result is in "dialogue"."""
-    nodes = Nodes(cast)
+def build_graph(cast: Cast, reviews: BaseCheckpointSaver[str] | None = None) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The compiled state machine. Invoke it with {"post": Post, "repeat": int}; the result is in "dialogue".
+
+    With a checkpointer in `reviews` it waits for a person before an accepted dialogue is final.
+    """
+    nodes = Nodes(cast, reviewed=reviews is not None)
     graph = StateGraph(DialogueState)
     graph.add_node("plan", nodes.plan)
     graph.add_node("patient", nodes.patient)
@@ -269,10 +295,11 @@ def build_graph(cast: Cast) -> CompiledStateGraph[Any, Any, Any, Any]:
     graph.add_node("diagnose", nodes.diagnose)
     graph.add_node("respond", nodes.respond)
     graph.add_node("critique", nodes.critique)
+    graph.add_node("review", nodes.review)
     graph.add_node("finalise", nodes.finalise)
     graph.add_edge(START, "plan")
     graph.set_finish_point("finalise")
-    return graph.compile()
+    return graph.compile(checkpointer=reviews)
 
 
 def split_sentences(text: str) -> list[str]:

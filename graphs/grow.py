@@ -2,6 +2,9 @@
 
 A failure ends one dialogue and is written into it. Only a fatal one (a refused key, a dead endpoint, a full disk)
 stops the run: calls in flight end, and the same command goes on later.
+
+With `reviews`, a dialogue that would be accepted is kept as in review, and its place goes to the next. Once a person
+has said something of it, it is walked again from the journal, at no cost, and resumed with what they said.
 """
 
 from __future__ import annotations
@@ -9,10 +12,16 @@ from __future__ import annotations
 import asyncio
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.types import Command
 
 from agents.cast import Cast
 from corpus.screen import screen
@@ -29,9 +38,13 @@ from graphs.dialogue import (
 from psyllm.calls import Caller
 from psyllm.errors import Failure, PsyllmError, UsageError
 from psyllm.journal import Journal
-from psyllm.records import Dialogue, Post, Reason, Status
+from psyllm.labels import Label, Labels
+from psyllm.records import CasePlan, Decision, Dialogue, Post, Reason, Status, Turn
 
 FAILED_IN_A_ROW = 10
+REVIEW_POLL_S = 0.5
+_KEPT = [(kind.__module__, kind.__name__) for kind in (CasePlan, Decision, Dialogue, Post, Status, Turn)]
+"""What a checkpoint holds of ours."""
 log = structlog.get_logger()
 
 
@@ -48,7 +61,7 @@ class Tally:
 
     @property
     def done(self) -> int:
-        return self.before + self.by_status.total()
+        return self.before + self.by_status.total() - self.by_status[Status.IN_REVIEW]
 
 
 class Grower:
@@ -65,9 +78,11 @@ class Grower:
         total: int | None = None,
         before: int = 0,
         on_dialogue: Callable[[Dialogue], None] = lambda dialogue: None,
+        reviews: Labels | None = None,
     ) -> None:
         """`total` counts all posts, also the `before` whose dialogues were finished and are not among `posts` any more;
-        without it, `posts` is all there is."""
+        without it, `posts` is all there is. With `reviews`, no dialogue is accepted before a person has said so there.
+        """
         self.cast = cast
         self.caller = caller
         self.journal = journal
@@ -80,7 +95,11 @@ class Grower:
         self.on_dialogue = on_dialogue
         self.fatal: PsyllmError | None = None
         self._failed_in_a_row = 0
-        self._graph = build_graph(cast)
+        self._reviews = reviews
+        self._in_review: dict[str, tuple[Post, int]] = {}
+        """Dialogue id -> its post, and how many decisions it has taken in."""
+        self._checkpoints = InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=_KEPT)) if reviews else None
+        self._graph = build_graph(cast, self._checkpoints)
         self._waiting = posts
         self.tally = Tally(total=total, before=before)
 
@@ -93,8 +112,12 @@ class Grower:
         """Grow until done or stopped. Raises what was fatal: a Failure, or a UsageError from a prompt."""
         waiting = iter(self._waiting)
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.open_dialogues, self.tally.total - self.tally.before)):
+            workers = [
                 group.create_task(self._work(waiting))
+                for _ in range(min(self.open_dialogues, self.tally.total - self.tally.before))
+            ]
+            if self._reviews is not None:
+                group.create_task(self._hear_reviewers(workers))
         if self.fatal is not None:
             raise self.fatal
 
@@ -107,34 +130,79 @@ class Grower:
                 return
             if post is None:
                 return
-            self.tally.open += 1
-            dialogue = await self._one(post)
-            self.tally.open -= 1
-            if dialogue is None:
+            decisions = await self._decisions()
+            if self.caller.stopping.is_set():
                 return
-            self.journal.finish(dialogue)
-            codes = [reason.code for reason in dialogue.reasons]
-            log.info("dialogue ended", dialogue=dialogue.id, status=dialogue.status, reasons=codes)
-            self.caller.forget(dialogue.id)
-            self._watch(dialogue)
-            self.tally.by_status[dialogue.status] += 1
-            self.tally.by_reason.update({reason.code for reason in dialogue.reasons})
-            self.on_dialogue(dialogue)
+            name = dialogue_id(self.cast.rules.seed, post.id, 0)
+            if not await self._grow(post, decisions.get(name, [])):
+                return
 
-    async def _one(self, post: Post) -> Dialogue | None:
-        """A finished dialogue, or None if the run is being stopped."""
+    async def _decisions(self) -> dict[str, list[Label]]:
+        """What people have decided so far; where that cannot be read, the run is stopped."""
+        try:
+            return await asyncio.to_thread(self._reviews.decisions) if self._reviews else {}
+        except UsageError as error:
+            self.stop(error)
+            return {}
+
+    async def _grow(self, post: Post, decided: Sequence[Label]) -> bool:
+        """Grow and keep one dialogue; False if the run is being stopped."""
+        self.tally.open += 1
+        dialogue = await self._one(post, decided)
+        self.tally.open -= 1
+        if dialogue is None:
+            return False
+        self.journal.finish(dialogue)
+        codes = [reason.code for reason in dialogue.reasons]
+        log.info("dialogue ended", dialogue=dialogue.id, status=dialogue.status, reasons=codes)
+        self.caller.forget(dialogue.id)
+        self._watch(dialogue)
+        if self._in_review.pop(dialogue.id, None):
+            self.tally.by_status[Status.IN_REVIEW] -= 1
+        if dialogue.status is Status.IN_REVIEW:
+            self._in_review[dialogue.id] = (post, len(decided))
+        self.tally.by_status[dialogue.status] += 1
+        self.tally.by_reason.update({reason.code for reason in dialogue.reasons})
+        self.on_dialogue(dialogue)
+        return True
+
+    async def _hear_reviewers(self, workers: Sequence[asyncio.Task[None]]) -> None:
+        """Go on with dialogues that a person has decided on, until none is left or the run is being stopped."""
+        while self._in_review or not all(worker.done() for worker in workers):
+            decisions = await self._decisions()
+            for name, (post, known) in list(self._in_review.items()):
+                decided = decisions.get(name, [])
+                if len(decided) > known and not await self._grow(post, decided):
+                    return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.caller.stopping.wait(), REVIEW_POLL_S)
+                return
+
+    async def _one(self, post: Post, decided: Sequence[Label]) -> Dialogue | None:
+        """A dialogue that is over or in review, or None if the run is being stopped."""
         state: DialogueState = {"post": post, "repeat": 0}
         if reason := self._screened(post):
             await asyncio.sleep(0)
             return finish(self.cast, state, Status.SCREENED_OUT, (reason,))
-        return await self.walk(state)
+        return await self.walk(state, decided)
 
-    async def walk(self, state: DialogueState) -> Dialogue | None:
-        """One dialogue from this state to its end; None if the run is being stopped, or something was fatal."""
-        with structlog.contextvars.bound_contextvars(dialogue=id_of(self.cast, state)):
+    async def walk(self, state: DialogueState, decided: Sequence[Label] = ()) -> Dialogue | None:
+        """One dialogue from this state to its end; None if the run is being stopped, or something was fatal.
+
+        Each time it waits for a person, it takes the next of `decided`; without one it ends in review.
+        """
+        name = id_of(self.cast, state)
+        config: RunnableConfig = {"recursion_limit": STEP_LIMIT, "configurable": {"thread_id": name}}
+        with structlog.contextvars.bound_contextvars(dialogue=name):
             try:
-                async for values in self._graph.astream(state, {"recursion_limit": STEP_LIMIT}, stream_mode="values"):
-                    state = typing.cast(DialogueState, values)
+                for said in (None, *decided):
+                    entry: Any = state if said is None else Command(resume=said.model_dump(mode="json"))
+                    async for values in self._graph.astream(entry, config, stream_mode="values"):
+                        waiting = values.pop("__interrupt__", None) is not None
+                        state = typing.cast(DialogueState, values) if values else state
+                    if not waiting:
+                        return state["dialogue"]
+                return finish(self.cast, state, Status.IN_REVIEW, ())
             except Failure as failure:
                 if failure.boundary == "stopped":
                     return None
@@ -151,7 +219,9 @@ class Grower:
                 detail = f"{type(error).__name__}: {error}"[:300]
                 reason = Reason(code="internal_error", role="run", round=round_under_way(state), detail=detail)
                 return finish(self.cast, state, Status.FAILED, (reason,))
-        return state["dialogue"]
+            finally:
+                if self._checkpoints is not None:
+                    self._checkpoints.delete_thread(name)
 
     def _screened(self, post: Post) -> Reason | None:
         """Why this post gets no dialogue, if so."""

@@ -166,7 +166,7 @@ class Journal:
         self._queue.put(lambda w: w.link(dialogue_id, position, key))
 
     def finish(self, dialogue: Dialogue) -> None:
-        """Store a dialogue's end; a failed one may be stored again."""
+        """Store a dialogue's end; a failed one, or one in review, may be stored again."""
         self._queue.put(lambda w: w.dialogue(dialogue))
 
     def expect_posts(self, posts: Iterable[tuple[int, str, bytes]]) -> None:
@@ -240,8 +240,10 @@ class Journal:
         return found
 
     def finished(self) -> frozenset[str]:
-        """Ids of dialogues with a final status; failed ones are tried again."""
-        rows = self._reader.execute("SELECT id FROM dialogues WHERE status != ?", (Status.FAILED,))
+        """Ids of dialogues with a final status; failed ones and those in review are walked again."""
+        rows = self._reader.execute(
+            "SELECT id FROM dialogues WHERE status NOT IN (?, ?)", (Status.FAILED, Status.IN_REVIEW)
+        )
         return frozenset(row[0] for row in rows)
 
     def origins(self) -> dict[str, bytes]:

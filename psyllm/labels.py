@@ -1,4 +1,4 @@
-"""What people say of a run's dialogues, in RUN/labels.db: accept, reject or flag, with a comment.
+"""What people say of a run's dialogues, in RUN/labels.db: accept, reject, flag or revise, with a comment.
 
     labels = Labels(Path("runs/mine"))
     labels.add(Label(dialogue_id="3f2a...", verdict="reject", comment="too tidy", reviewer="AB"))
@@ -24,17 +24,17 @@ from psyllm.journal import connect
 from psyllm.records import Record
 
 LABELS = "labels.db"
-Judgement = Literal["accept", "reject", "flag"]
+Judgement = Literal["accept", "reject", "flag", "revise"]
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS labels (id INTEGER PRIMARY KEY, dialogue_id TEXT NOT NULL, verdict TEXT NOT NULL,"
-    " comment TEXT NOT NULL, reviewer TEXT NOT NULL, at TEXT NOT NULL)"
+    " comment TEXT NOT NULL, round INTEGER NOT NULL, reviewer TEXT NOT NULL, at TEXT NOT NULL)"
 )
 _INSERT = (
-    "INSERT INTO labels (dialogue_id, verdict, comment, reviewer, at)"
-    " VALUES (:dialogue_id, :verdict, :comment, :reviewer, :at)"
+    "INSERT INTO labels (dialogue_id, verdict, comment, round, reviewer, at)"
+    " VALUES (:dialogue_id, :verdict, :comment, :round, :reviewer, :at)"
 )
-_SELECT = "SELECT dialogue_id, verdict, comment, reviewer, at FROM labels ORDER BY id"
+_SELECT = "SELECT dialogue_id, verdict, comment, round, reviewer, at FROM labels ORDER BY id"
 
 
 class Label(Record):
@@ -42,7 +42,11 @@ class Label(Record):
 
     dialogue_id: str = Field(min_length=1)
     verdict: Judgement
+    """revise sends it back to the counsellor while `grow --review` waits; accept and reject end that wait."""
     comment: str = ""
+    """Why; with revise, what the counsellor is to change."""
+    round: int = Field(default=0, ge=0)
+    """With revise, the 1-based round to redo; 0 is the last."""
     reviewer: str = ""
     """A name or initials, as the reviewer gives them; empty if none was given."""
     at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -72,6 +76,8 @@ class Labels:
         if not self.path.exists():
             return
         with self._reading() as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'labels'").fetchone():
+                return  # the first label is being written
             db.row_factory = sqlite3.Row
             for row in db.execute(_SELECT):
                 yield Label.model_validate(dict(row))
@@ -79,6 +85,14 @@ class Labels:
     def latest(self) -> dict[str, Label]:
         """Dialogue id -> the label written last, whoever wrote it."""
         return {label.dialogue_id: label for label in self.all()}
+
+    def decisions(self) -> dict[str, list[Label]]:
+        """Dialogue id -> what `grow --review` goes on with, in the order said: flags are left out."""
+        found: dict[str, list[Label]] = {}
+        for label in self.all():
+            if label.verdict != "flag":
+                found.setdefault(label.dialogue_id, []).append(label)
+        return found
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

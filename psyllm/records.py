@@ -259,7 +259,7 @@ class Decision(StrEnum):
 
 class Critique(Record):
     target: Literal["patient", "therapist"]
-    by: Literal["code", "model"]
+    by: Literal["code", "model", "person"]
     decision: Decision
     scores: dict[str, Annotated[int, Field(ge=1, le=5)]] = {}
     """1 (absent or harmful) to 5 (could be shown to a supervisor)."""
@@ -322,6 +322,8 @@ class Status(StrEnum):
     SCREENED_OUT = "screened_out"
     FAILED = "failed"
     """The machinery failed, not the dialogue: the same command tries it again."""
+    IN_REVIEW = "in_review"
+    """Would be accepted, and waits for a person: only under `grow --review`."""
 
 
 class PromptRef(Record):

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.web.changes import changes
 from app.web.marks import Mark, Span, locate, quotes, spans
 from clinical import Knowledge
 from prompts.blocks import SYSTEM_NAMES
-from psyllm.records import Critique, Dialogue, Dropped, Evidence, Finding, Risk, Turn
+from psyllm.records import CRISIS_CONTACTS, Critique, Dialogue, Dropped, Evidence, Finding, Risk, Turn
 from psyllm.runs import Run, StoredCall
 from psyllm.runs.steps import Totals, totals
 from psyllm.runs.why import Why, explain
@@ -64,10 +65,10 @@ class Checklist:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A turn that was sent back."""
+    """A turn that was sent back, with what the next version changed."""
 
-    text: str
-    reasoning: str
+    text: tuple[Span, ...]
+    reasoning: tuple[Span, ...]
     critique: Critique
 
 
@@ -156,13 +157,17 @@ def _turn(
     prefix: str,
 ) -> TurnPage:
     reply = turn.reply
-    texts = {"reply": reply.text if reply else "", "reasoning": reply.reasoning if reply else ""}
+    shown = knowledge.contacts()
+    texts = {
+        "reply": reply.text.replace(CRISIS_CONTACTS, shown) if reply else "",
+        "reasoning": reply.reasoning if reply else "",
+    }
     marks: dict[str, list[Mark]] = {"reply": [], "reasoning": []}
     faults: dict[str, str] = {}
     for k, words in enumerate(sought, 1):
         anchor = f"{prefix}f-{turn.round}-{k}"
         for name, text in texts.items():
-            if places := locate(words, [text]):
+            if places := locate(words.replace(CRISIS_CONTACTS, shown), [text]):
                 marks[name].append(Mark(places[0][1], places[0][2], "fault", anchor))
                 faults[words] = anchor
                 break
@@ -172,11 +177,19 @@ def _turn(
     return TurnPage(
         round=turn.round,
         lines=tuple(Line(s.n, spans(s.text, client[s.n]), _carries(dialogue, s.n)) for s in turn.client),
-        client_attempts=tuple(Attempt(" ".join(d.sentences), "", d.critique) for d in turn.client_drafts),
+        client_attempts=_attempts(
+            [(" ".join(draft.sentences), "", draft.critique) for draft in turn.client_drafts], (turn.client_text, "")
+        ),
         reasoning=spans(texts["reasoning"], [*marks["reasoning"], *quoted]),
         reply=spans(texts["reply"], marks["reply"]),
         technique=reply.technique if reply else "",
-        attempts=tuple(Attempt(d.reply.text, d.reply.reasoning, d.critique) for d in turn.drafts),
+        attempts=_attempts(
+            [
+                (draft.reply.text.replace(CRISIS_CONTACTS, shown), draft.reply.reasoning, draft.critique)
+                for draft in turn.drafts
+            ],
+            (texts["reply"], texts["reasoning"]),
+        ),
         critique=turn.critique,
         faults=faults,
         mode=turn.mode,
@@ -185,6 +198,14 @@ def _turn(
         dropped=turn.dropped,
         questions=turn.questions,
         calls=tuple(call for call in calls if call.round == turn.round),
+    )
+
+
+def _attempts(sent_back: Sequence[tuple[str, str, Critique]], kept: tuple[str, str]) -> tuple[Attempt, ...]:
+    versions = [(text, reasoning) for text, reasoning, _ in sent_back] + [kept]
+    return tuple(
+        Attempt(changes(text, versions[n][0]), changes(reasoning, versions[n][1]), critique)
+        for n, (text, reasoning, critique) in enumerate(sent_back, 1)
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psyllm.errors import UsageError
+from psyllm.records import Status
 from psyllm.runs.index import Index
 
 START, END = "\ue000", "\ue001"
@@ -40,6 +41,8 @@ class Filter:
     """Words that somebody says in it, see `search`; needs an index refreshed with words."""
     post_id: str = ""
     forks_of: str = ""
+    ids: tuple[str, ...] | None = None
+    """Whole ids; None for any."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,15 @@ def find(index: Index, wanted: Filter | None = None, *, limit: int = -1, offset:
     return tuple(_listed(row) for row in rows)
 
 
+def places(index: Index, wanted: Filter | None = None) -> tuple[tuple[str, Status], ...]:
+    """Id and status of everything that `find` would list, in its order."""
+    where, values = _where(wanted or Filter())
+    rows = index.db.execute(
+        f"SELECT id, status FROM dialogues d WHERE {where} ORDER BY place, repeat, forked_from, ended, id", values
+    )
+    return tuple((name, Status(status)) for name, status in rows)
+
+
 def count(index: Index, wanted: Filter | None = None) -> int:
     """How many dialogues `find` would list without a limit."""
     where, values = _where(wanted or Filter())
@@ -150,6 +162,27 @@ def reason_counts(index: Index, wanted: Filter | None = None) -> tuple[ReasonCou
         for code, role, modality, prompts, dialogues in rows
     ]
     return tuple(sorted(counts, key=lambda c: (-c.dialogues, c.code, c.modality, c.prompts)))
+
+
+def crossed(index: Index) -> tuple[tuple[str, str, int, int], ...]:
+    """(modality, severity, dialogues, accepted) of those that were planned. Forks are not counted."""
+    rows = index.db.execute(
+        "SELECT modality, severity, count(*), sum(status = 'accepted') FROM dialogues"
+        " WHERE modality != '' AND forked_from IS NULL GROUP BY 1, 2"
+    )
+    return tuple(rows.fetchall())
+
+
+def modalities(index: Index) -> tuple[str, ...]:
+    """Every modality that was planned, by name."""
+    return tuple(
+        row[0] for row in index.db.execute("SELECT DISTINCT modality FROM dialogues WHERE modality != '' ORDER BY 1")
+    )
+
+
+def models(index: Index) -> tuple[str, ...]:
+    """Every model that played a role, by name."""
+    return tuple(row[0] for row in index.db.execute("SELECT DISTINCT model FROM models ORDER BY 1"))
 
 
 def search(index: Index, pattern: str, *, role: str = "", dialogue_id: str = "", limit: int = 50) -> tuple[Hit, ...]:
@@ -208,6 +241,9 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
     add("ended >= :since", since=wanted.since)
     add("post_id = :post_id", post_id=wanted.post_id)
     add("forked_from = :forks_of", forks_of=wanted.forks_of)
+    if wanted.ids is not None:
+        values["ids"] = json.dumps(wanted.ids)
+        parts.append("id IN (SELECT value FROM json_each(:ids))")
     add("id IN (SELECT dialogue_id FROM models WHERE model = :model)", model=wanted.model)
     add("id IN (SELECT dialogue_id FROM prompts WHERE instr(prompts, :prompt))", prompt=_prompt_key(wanted.prompt))
     if wanted.reason or wanted.role:

@@ -71,7 +71,7 @@ def explain(dialogue: Dialogue, calls: Sequence[StoredCall]) -> Why:
         status=dialogue.status,
         verdict=_verdict(dialogue, critique),
         blames=blames,
-        guidance=critique.guidance if critique and dialogue.status is Status.REJECTED else "",
+        guidance=critique.guidance if critique and critique.decision is not Decision.ACCEPT else "",
         repairs=sum(len(turn.client_drafts) + len(turn.drafts) for turn in dialogue.turns),
         action=_action(dialogue, blames, calls),
     )
@@ -134,6 +134,8 @@ def _verdict(dialogue: Dialogue, critique: Critique | None) -> str:
             return f"accepted after {len(dialogue.turns)} rounds: every turn passed its critique"
         case Status.SCREENED_OUT:
             return "screened out: the post was not taken on"
+        case Status.IN_REVIEW:
+            return f"waits for a reviewer after {len(dialogue.turns)} rounds: every turn passed its critique"
         case Status.FAILED:
             return "failed: the machinery broke, not the dialogue; the same grow command tries it again"
     if critique is None or critique.decision is Decision.ACCEPT:
@@ -141,7 +143,7 @@ def _verdict(dialogue: Dialogue, critique: Critique | None) -> str:
         return f"rejected {where}"
     number = dialogue.turns[-1].round
     drafts = dialogue.turns[-1].drafts if critique.target == "therapist" else dialogue.turns[-1].client_drafts
-    by = "code" if critique.by == "code" else "the critic"
+    by = {"code": "code", "model": "the critic", "person": "a reviewer"}[critique.by]
     again = f", after it was sent back {len(drafts)} times" if drafts else ""
     return f"rejected by {by} in round {number}: the {critique.target}'s turn{again}"
 
@@ -151,7 +153,7 @@ def _action(dialogue: Dialogue, blames: Sequence[Blame], calls: Sequence[StoredC
     if dialogue.status is Status.FAILED and any(blame.code == "endpoint_failed" for blame in blames):
         return ("psyllm", "doctor")
     blamed = next((blame for blame in blames if blame.step is not None), None)
-    if blamed is None or blamed.step is None or dialogue.status is Status.ACCEPTED:
+    if blamed is None or blamed.step is None or dialogue.status in (Status.ACCEPTED, Status.IN_REVIEW):
         return ("psyllm", "trace", "show", "RUN", short)
     file = _prompt_file(calls, blamed.step)
     if blamed.role == "run" or not file:

@@ -115,20 +115,20 @@ def test_an_embedded_model_that_is_not_installed_is_named(desk: Desk) -> None:
 
 
 PROMPTS = {
-    "no such variable": ("{{ round }}", "{{ rounde }}", [":40: rounde: unknown variable; did you mean round?"]),
-    "a template that does not close": ("{{ round }}", "{{ round }", [":40: unexpected '}'"]),
-    "no such section": ("# Revise", "# Rewise", [":47: Rewise: unknown section; did you mean revise?"]),
-    "bad front matter": ("version:", "versoin:", [":4: versoin: unknown key; did you mean version?"]),
+    "no such variable": ("{{ round }}", "{{ rounde }}", "rounde: unknown variable; did you mean round?"),
+    "a template that does not close": ("{{ round }}", "{{ round }", "unexpected '}'"),
+    "no such section": ("# Revise", "# Rewise", "Rewise: unknown section; did you mean revise?"),
+    "bad front matter": ("version:", "versoin:", "versoin: unknown key; did you mean version?"),
 }
 
 
 @pytest.mark.parametrize("name", PROMPTS)
 def test_a_mistake_in_an_edited_prompt_is_found_before_anything_is_grown(desk: Desk, name: str) -> None:
-    old, new, words = PROMPTS[name]
+    old, new, message = PROMPTS[name]
     shipped = (SHIPPED / "roles" / "patient.md").read_text(encoding="utf-8")
-    assert old in shipped
+    line = shipped[: shipped.index(old)].count("\n") + 1
     desk.write("mine/roles/patient.md", shipped.replace(old, new))
-    refused(desk.psyllm(*EIGHT, "--prompts", "mine"), "mine/roles/patient.md", *words)
+    refused(desk.psyllm(*EIGHT, "--prompts", "mine"), f"mine/roles/patient.md:{line}: {message}")
     assert not (desk.folder / "run").exists()
 
 

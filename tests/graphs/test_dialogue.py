@@ -403,7 +403,8 @@ async def test_the_drawing_shows_every_way_a_dialogue_can_go(tmp_path: Path) -> 
         "hear": {"diagnose", "patient", "finalise"},
         "diagnose": {"respond"},
         "respond": {"critique"},
-        "critique": {"patient", "respond", "finalise"},
+        "critique": {"patient", "respond", "review", "finalise"},
+        "review": {"respond", "finalise"},
         "finalise": {"__end__"},
     }
 

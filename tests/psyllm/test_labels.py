@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from psyllm.errors import Failure, UsageError
+from psyllm.journal import connect
 from psyllm.labels import LABELS, Label, Labels
 
 WRITE_TWENTY = """
@@ -42,6 +43,11 @@ def test_several_people_label_at_once(tmp_path: Path) -> None:
     found = list(Labels(tmp_path).all())
     for name in ("AB", "CD", "EF"):
         assert [label.dialogue_id for label in found if label.reviewer == name] == [f"d{n}" for n in range(20)]
+
+
+def test_a_file_that_is_just_being_made_holds_none(tmp_path: Path) -> None:
+    connect(tmp_path / LABELS).close()
+    assert Labels(tmp_path).latest() == {}
 
 
 def test_a_file_that_holds_no_labels_and_a_folder_that_is_not_there_are_named(tmp_path: Path) -> None:
