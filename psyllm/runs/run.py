@@ -157,14 +157,16 @@ class Run:
                 yield Dialogue.model_validate_json(self._text(database, record_id))
 
     def dialogue(self, short_id: str) -> Dialogue:
-        """The dialogue whose id, or post id, starts like this; a post id stands for the dialogue grown from it.
+        """The dialogue whose id, or post id, starts like this, or that an exported row of this id was made of.
 
+        A post id stands for the dialogue grown from it.
         Raises NoMatch for none, UsageError for several.
         """
         rows = list(
             self._rows(
                 "SELECT d.id, t.body, d.post_id FROM dialogues d JOIN texts t ON t.id = d.record_id"
-                " WHERE substr(d.id, 1, ?1) = ?2 OR (substr(d.post_id, 1, ?1) = ?2 AND d.forked_from IS NULL)",
+                " WHERE substr(d.id, 1, ?1) = ?2 OR (substr(d.post_id, 1, ?1) = ?2 AND d.forked_from IS NULL)"
+                " OR substr(?2, 1, length(d.id) + 1) = d.id || '/'",
                 (len(short_id), short_id),
             )
         )

@@ -92,6 +92,16 @@ def test_a_manifest_beside_another_file_is_not_written_over(tmp_path: Path, run_
     assert not (tmp_path / "corpus.parquet").exists()
 
 
+@pytest.mark.parametrize("kind", ["messages", "per-turn", "preference"])
+def test_every_row_is_traced_back_by_its_id(tmp_path: Path, run_of: Grown, psyllm: Psyllm, kind: str) -> None:
+    run_of([dialogue(n, turn(n, draft="Try yoga.")) for n in (1, 11)])
+    assert psyllm("export", "run", "--out", "rows.jsonl", "--format", kind).returncode == 0
+    for row in rows(tmp_path / "rows.jsonl"):
+        done = psyllm("trace", "show", "run", row["id"])
+        assert done.returncode == 0, done.stderr
+        assert row["post_id"] in done.stdout
+
+
 def test_what_is_left_out_is_counted_by_code_and_listed(tmp_path: Path, run_of: Grown, psyllm: Psyllm) -> None:
     shared = " ".join(f"word{n}" for n in range(20))
     run = run_of(
