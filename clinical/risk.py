@@ -119,8 +119,9 @@ def protocol(table: RiskTable, risks: Sequence[Risk]) -> tuple[tuple[str, ...], 
         return (), ()
     level = rung(table, risk)
     deeper = tuple(f"go deeper than {depth}" for mode, depth in table.depth.items() if mode == risk.mode)
-    contacts = (f"write {CRISIS_CONTACTS}",) if any(map(contacts_due, risks)) else ()
-    return table.always.must + contacts + level.must, table.always.must_not + level.must_not + deeper
+    written = any(map(contacts_due, risks))
+    live = f"write {CRISIS_CONTACTS} for live human help" if written else "say that live human help exists"
+    return (*table.always.must, live, *level.must), table.always.must_not + level.must_not + deeper
 
 
 def contacts_due(risk: Risk) -> bool:
