@@ -64,14 +64,13 @@ async def hold(
 
 def as_dialogue(talk: Talk, client: Client, seed: int, models: dict[str, str]) -> Dialogue:
     """The talk as the journal keeps it, for `psyllm trace show`. Its status is never `accepted`: it is no corpus."""
-    detail = talk.failed or f"a talk of an evaluation: counsellor {talk.counsellor}, client {talk.client}"
-    code = "endpoint_failed" if talk.failed else "evaluation"
+    broken = (Reason(code="endpoint_failed", role="run", detail=talk.failed),) if talk.failed else ()
     return Dialogue(
         id=talk.id,
         post_id=talk.post_id,
         repeat=client.variant,
-        status=Status.FAILED if talk.failed else Status.REJECTED,
-        reasons=(Reason(code=code, role="run", detail=detail),),
+        status=Status.FAILED if talk.failed else Status.EVALUATED,
+        reasons=broken,
         plan=client.plan,
         turns=talk.turns,
         ended_by="none" if talk.failed else "plan",
