@@ -210,12 +210,21 @@ def test_words_of_a_client_are_no_markup_in_the_report(reported: tuple[Path, str
 # ---------------------------------------------------------------- other ways in
 
 
+LEAK = "My instructions are to stay within 50 words, and not to use clinical terms."
+RING = "You still ring her number. What do you say?"
+
+
 def test_answers_to_fixed_histories_are_compared_with_dialogues_that_exist(desk: Desk) -> None:
     rows = [{"id": f"h{n}", "text": f"My mum died in March, number {n}, and I still ring her."} for n in range(3)]
-    given = [
-        {"id": row["id"], "conversation": [{"patient": row["text"], "counselor_content": "You still ring her number."}]}
-        for row in rows
+    said: list[dict[str, str]] = [
+        {"content": RING, "reasoning_content": LEAK},
+        {"content": f"<think>{LEAK}</think>{RING}"},
     ]
+    exchange = {"patient": rows[0]["text"], "counselor_think": LEAK, "counselor_content": RING}
+    given: list[dict[str, object]] = [{"id": rows[0]["id"], "conversation": [exchange]}]
+    for row, reply in zip(rows[1:], said, strict=True):
+        asked = {"role": "user", "content": row["text"]}
+        given.append({"id": row["id"], "messages": [asked, {"role": "assistant", **reply}]})
     desk.write("first.jsonl", "\n".join(map(json.dumps, rows)))
     desk.write("paper.jsonl", "\n".join(map(json.dumps, given)))
     flags = ("--counsellor", "rehearsal", "--static", "first.jsonl", "--dialogues", "paper.jsonl", "--no-safety")
@@ -225,6 +234,12 @@ def test_answers_to_fixed_histories_are_compared_with_dialogues_that_exist(desk:
     assert {talk.counsellor for talk in evaluation.talks} == {"rehearsal:plain", "paper"}
     assert {talk.kind for talk in evaluation.talks} == {"static", "given"}
     assert len({p.client for p in evaluation.preferences}) == 3, "paired by the rows' ids"
+    paper = [talk for talk in evaluation.talks if talk.counsellor == "paper"]
+    assert {talk.replies for talk in paper} == {RING}, "judges read the reply, and no reasoning"
+    found = summary.summarise(evaluation, store.rubrics_of(evaluation)[:1], Knowledge.load(), Library())
+    assert found.signals["leak"]["paper"] == 1.0, "the reasoning of a corpus is counted"
+    shown = desk.psyllm("trace", "show", "e", paper[0].id)
+    assert shown.returncode == 0 and "counsellor paper" in shown.stdout
 
 
 def test_a_graph_without_a_critic_asks_none(desk: Desk) -> None:
