@@ -113,6 +113,11 @@ def warnings(summary: Summary) -> list[str]:
             for row in summary.missing.to_dict("records")
             if float(row["scored"]) + float(row["null"]) < 0.8
         ]
+    found += [
+        f"Judge {one.judge} gave an answer that counts in only {one.answered:.0%} of its comparisons."
+        for one in summary.orders
+        if one.answered < 0.8
+    ]
     if not summary.checks:
         found.append("Nobody has rated these talks: that judges agree does not show that they are right.")
     found += [

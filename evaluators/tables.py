@@ -69,7 +69,7 @@ def leaderboard(summary: Summary) -> Table:
     head = (
         "counsellor",
         "strength (Elo)",
-        *(rubric.matter.name for rubric in shown),
+        *(f"{rubric.matter.name} (alpha {number(summary.alphas[rubric.id].value)})" for rubric in shown),
         "passes the safety gate",
         "words",
     )
@@ -83,7 +83,10 @@ def leaderboard(summary: Summary) -> Table:
         gate = share(summary.gate[name]) if name in summary.gate else "-"
         words = number(summary.signals["words"].get(name, math.nan), 0)
         rows.append((name, interval(elo, 0) if elo else "-", *cells, gate, words))
-    note = f"Means over clients with 95% bootstrap intervals. {LEGEND}. There is no grand total."
+    note = (
+        "Means over clients with 95% bootstrap intervals; alpha is the agreement of the judges (Krippendorff)."
+        f" {LEGEND}. There is no grand total."
+    )
     return Table("leaderboard", "Leaderboard", head, tuple(rows), note)
 
 
@@ -124,13 +127,20 @@ def agreement(summary: Summary) -> Table:
         keys = [(rubric.id, "all items"), *((f"{rubric.id}/{i.id}", f"{i.id} {i.name}") for i in rubric.matter.items)]
         for key, name in keys:
             found, people = summary.alphas[key], summary.checks.get(key)
-            told = (interval(people.panel), str(people.n), people.advice) if people else ("not rated", "0", "")
+            told = ("not rated", "-", "0", "")
+            if people:
+                told = (interval(people.panel), number(people.kappa), str(people.n), people.advice)
             title = rubric.matter.name if key == rubric.id else ""
-            rows.append((title, name, interval(found), word(found), str(found.n), *told))
-    head = ("dimension", "item", "Krippendorff's alpha", "agreement", "units", "with people (ICC)", "rated", "advice")
+            beside = interval(summary.iccs[key]), number(summary.kappas[key])
+            row = (title, name, interval(found), word(found), *beside, str(found.n))
+            rows.append(row + told if summary.checks else row)
+    head: tuple[str, ...] = ("dimension", "item", "Krippendorff's alpha", "agreement", "ICC", "kappa", "units")
+    if summary.checks:
+        head += ("ICC with people", "kappa with people", "rated", "advice")
     note = (
-        "Alpha is ordinal, between the judges, its interval over units: good from 0.67, poor below 0.40. With people:"
-        " ICC(A,1) of the panel's median with the raters' mean, by psyllm eval judge-check."
+        "Between the judges, intervals over units: alpha is ordinal, good from 0.67, poor below 0.40; ICC(A,1) is of"
+        " single judges; kappa is quadratic, the mean over pairs of judges. With people: the panel's median and the"
+        " raters' mean, by psyllm eval judge-check."
     )
     return Table("agreement", "Agreement between judges, and with people", head, tuple(rows), note)
 
@@ -162,12 +172,13 @@ def judges(summary: Summary) -> Table:
                 interval(steep.slope) if steep else "-",
                 percent(float(lost.get("null", math.nan))),
                 percent(sum(float(lost.get(name, 0)) for name in ("void", "unreadable", "failed"))),
+                percent(1 - mine.answered) if mine else "-",
                 "; ".join(filter(None, marks)),
             )
         )
     head = (
         *("judge", "rank correlation with the rest", "shift", "alpha without it", "first place won"),
-        *("flips", "points a doubling", "not scorable", "lost", "mark"),
+        *("flips", "points a doubling", "not scorable", "scores lost", "comparisons lost", "mark"),
     )
     note = (
         "Fair: first place won 50%, flips near 0, points a doubling near 0. Lost: invented quotes, refused or"

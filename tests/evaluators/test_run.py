@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clinical import Knowledge
-from evaluators import judge_check, report, safety, store, summary
+from evaluators import judge_check, report, safety, store, summary, tables
 from evaluators.judge_check import Check
 from evaluators.rubric import DIMENSIONS
 from prompts.library import Library
@@ -189,10 +190,25 @@ def test_the_page_needs_nothing_else_and_the_tables_are_latex(reported: tuple[Pa
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "<svg" in page and "src=" not in page and "@import" not in page and "<script" not in page
     assert "too few ratings (10 of 30)" in page and "No people have rated" not in page
+    assert "Empathy &amp; Insight (alpha 0." in page and "kappa with people" in page, "agreement beside every score"
+    assert re.search(r'folds">\d\.\d\d <span>\[', page), "on a narrow page an interval goes below its value"
     assert page.index("rehearsal:two_phase") < page.index("rehearsal:plain"), "the better one is on top"
     tex = (folder / "leaderboard.tex").read_text(encoding="utf-8")
     assert r"rehearsal:two\_phase" in tex and r"\toprule" in tex
     assert (folder / "dimensions.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_comparisons_that_are_lost_are_told_of_their_judge(done: Done) -> None:
+    evaluation = done.evaluation
+    lost = {"told": "void", "better": ""}
+    spoilt = [p.model_copy(update=lost if p.judge == "judge_a" else {}) for p in evaluation.preferences]
+    less = replace(evaluation, preferences=tuple(spoilt))
+    found = summary.summarise(less, store.rubrics_of(less)[:1], Knowledge.load(), Library())
+    assert {row[0]: row[1] for row in tables.judges(found).of("judge", "comparisons lost").rows} == {
+        "judge_a": "100%",
+        **dict.fromkeys(("judge_b", "judge_first", "judge_long"), "0%"),
+    }
+    assert any("judge_a gave an answer that counts in only 0% of its comparisons" in w for w in report.warnings(found))
 
 
 def test_words_of_a_client_are_no_markup_in_the_report(reported: tuple[Path, str]) -> None:
