@@ -218,7 +218,7 @@ class _ReplyCase:
 
 @cache
 def _labels_of(knowledge: Knowledge) -> re.Pattern[str]:
-    return any_of(tuple(re.escape(label) for label in sorted(knowledge.labels(), key=len, reverse=True)))
+    return any_of(tuple(re.escape(label) for label in sorted(knowledge.labels, key=len, reverse=True)))
 
 
 _CURLY, _STRAIGHT = re.compile(r"“([^”]*)”"), re.compile(r"\"([^\"\n]*)\"")
@@ -250,7 +250,7 @@ _ENOUGH = {"claims_met": {"met"}, "claims_provisional": {"met", "provisional"}}
 
 
 def _overclaimed(case: _ReplyCase) -> Iterator[str]:
-    disorder_of = case.knowledge.labels()
+    disorder_of = case.knowledge.labels
     for sentence in sentences(_without_quotes(plain(case.reply.reasoning))):
         about: set[str] = set()
         for clause in _CLAUSES.split(sentence):

@@ -39,6 +39,7 @@ def any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})(?!\w)", re.IGNORECASE)
 
 
+@cache
 def listed(*names: str) -> re.Pattern[str]:
     """One pattern of one or more lists of checks.yaml."""
     return any_of(tuple(pattern for name in names for pattern in LISTS[name]))

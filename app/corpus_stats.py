@@ -45,7 +45,7 @@ def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Pat
         raise UsageError(f"{html} exists", hint="give another --html, or remove it")
     if figure_folder is not None and figure_folder.exists():
         raise UsageError(f"{figure_folder} exists", hint="give another --figures, or remove it")
-    labels = sorted(map(re.escape, Knowledge.load().labels()), key=len, reverse=True)
+    labels = sorted(map(re.escape, Knowledge.load().labels), key=len, reverse=True)
     patterns = Patterns(
         leak=listed("instruction_leak"),
         stock=listed("stock_opening"),

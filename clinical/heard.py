@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from clinical import cues, risk
-from clinical.schema import Disorder, Domain, Factor
+from clinical.patterns import Patterns
+from clinical.schema import Domain, Factor
 from clinical.sentence import normal
 from psyllm.records import Turn
 
@@ -22,21 +23,24 @@ class Heard:
 
     def __init__(
         self,
-        disorders: Mapping[str, Disorder],
         factors: Mapping[str, Factor],
         domains: Mapping[str, Domain],
         turns: Sequence[Turn],
+        patterns: Patterns,
+        owners: cues.Owners,
+        screen: risk.Screen,
     ) -> None:
         words = [normal(sentence.text) for turn in turns for sentence in turn.client]
+        cued = cues.hits(owners, words, patterns)
 
         @cache
         def named(name: str) -> bool:
             if name in factors:
-                return cues.suggested(factors[name], words)
-            return name in disorders and bool(cues.hits(disorders[name], words))
+                return cues.suggested(factors[name], words, patterns)
+            return name in cued
 
         self._named = named
-        self._level = cache(lambda name: risk.grade(name, domains[name], (), turns).level)
+        self._level = cache(lambda name: risk.grade(screen, name, domains[name], (), turns).level)
 
     def __contains__(self, pointer: str) -> bool:
         """A disorder (mdd), a criterion (mdd.A1: heard like its disorder), a factor (loneliness), or a risk domain with

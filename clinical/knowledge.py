@@ -16,6 +16,7 @@ from clinical import coding, cues, engine, files, gates, risk
 from clinical.durations import Clock
 from clinical.heard import Heard
 from clinical.logic import Compare, Leaf
+from clinical.patterns import Patterns
 from clinical.schema import SYSTEMS, Block, ContactTable, Disorder, Durations, Factor, FactSpec, Relations, RiskTable
 from psyllm.errors import UsageError
 from psyllm.records import Dropped, Evidence, Fact, Finding, Mode, Risk, System, Turn
@@ -71,6 +72,24 @@ class Knowledge:
         )
 
     @cached_property
+    def _patterns(self) -> Patterns:
+        return Patterns(
+            (
+                *risk.patterns_of(self.risk_table.domains.values()),
+                *cues.patterns_of(self.disorders.values(), self.factors.values()),
+            )
+        )
+
+    @cached_property
+    def _owners(self) -> cues.Owners:
+        return cues.owners(self.disorders.values())
+
+    @cached_property
+    def screen(self) -> risk.Screen:
+        """What sentences raise by their words alone."""
+        return risk.Screen(self.risk_table.domains, self._patterns)
+
+    @cached_property
     def disorder_ids(self) -> tuple[str, ...]:
         return tuple(self.disorders)
 
@@ -116,15 +135,15 @@ class Knowledge:
 
     def shortlist(self, turns: Sequence[Turn]) -> tuple[str, ...]:
         """The disorders whose criteria are worth sending, at most six; it only grows from turn to turn."""
-        return cues.shortlist(self.disorders, self.systems, turns)
+        return cues.shortlist(self.disorders, self.systems, turns, self._patterns, self._owners)
 
     def heard(self, turns: Sequence[Turn]) -> Heard:
         """What the client's words suggest, to be asked by the ids that prompts name."""
-        return Heard(self.disorders, self.factors, self.risk_table.domains, turns)
+        return Heard(self.factors, self.risk_table.domains, turns, self._patterns, self._owners, self.screen)
 
     def heard_factors(self, turns: Sequence[Turn], findings: Sequence[Finding]) -> tuple[str, ...]:
         """Factors that the client's words or a raised risk suggest; no_diagnosis when no verdict is open."""
-        return cues.factors(self.factors, turns, findings)
+        return cues.factors(self.factors, turns, findings, self._patterns)
 
     def _lines(self, name: str) -> list[str]:
         offer = self._offers[name]
@@ -210,7 +229,7 @@ class Knowledge:
         """
         gone = cleared or {}
         graded = (
-            risk.grade(name, domain, proposed, turns, gone.get(name, ()))
+            risk.grade(self.screen, name, domain, proposed, turns, gone.get(name, ()))
             for name, domain in self.risk_table.domains.items()
         )
         return tuple(found for found in graded if found.level > 0 or found.domain == "suicide")
@@ -228,6 +247,7 @@ class Knowledge:
         """Technique classes that a mode locks."""
         return risk.locked_classes(self.risk_table, mode)
 
+    @cached_property
     def labels(self) -> Mapping[str, str]:
         """Lower-case names, aliases and codes, of every system, that must not reach a client -> disorder id."""
         found = {}

@@ -6,8 +6,12 @@ a second reader cleared counts for that domain no longer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
 
+from clinical.patterns import Patterns
 from clinical.schema import Domain, RiskTable, Rung
 from clinical.sentence import normal
 from psyllm.records import CRISIS_CONTACTS, MODES, SAFETY_MODES, Mode, Risk, Turn
@@ -16,14 +20,50 @@ RAISED = 2
 """The level from which a domain's `if_raised` patterns count."""
 
 
-def screen(sentence: str, domain: Domain, standing: int = 0) -> int:
-    """The level that one sentence raises by its words alone; `standing` is the level reached before it."""
-    text = normal(sentence)
-    for figure in (*domain.idioms, *domain.denials):
-        text = figure.sub(" ", text)
+class Screen:
+    """Reads sentences by the words of every domain; the same sentence is read once."""
+
+    def __init__(self, domains: Mapping[str, Domain], patterns: Patterns) -> None:
+        """`patterns` know those of these domains, see `patterns_of`."""
+        self._domains = domains
+        self._patterns = patterns
+        self._concerned: dict[re.Pattern[str], list[str]] = {}
+        for name, domain in domains.items():
+            for pattern in patterns_of([domain]):
+                self._concerned.setdefault(pattern, []).append(name)
+        self._read = lru_cache(maxsize=16_384)(self._levels)
+
+    def level(self, sentence: str, domain: str, standing: int = 0) -> int:
+        """The level that a sentence raises by its words alone; `standing` is the level reached before it."""
+        return self._read(sentence).get(domain, (0, 0))[standing >= RAISED]
+
+    def _levels(self, sentence: str) -> dict[str, tuple[int, int]]:
+        """Domain -> the level raised, by itself and once the domain has reached RAISED; none where no word counts."""
+        text = normal(sentence)
+        found = self._patterns.found(text)
+        levels = {}
+        for name in {name for pattern in found for name in self._concerned.get(pattern, ())}:
+            domain, left = self._domains[name], text
+            for figure in (*domain.idioms, *domain.denials):
+                if left is not text or figure in found:
+                    left = figure.sub(" ", left)
+            here = found if left is text else self._patterns.found(left)
+            levels[name] = (_highest(domain, here, raised=False), _highest(domain, here, raised=True))
+        return levels
+
+
+def patterns_of(domains: Iterable[Domain]) -> Iterator[re.Pattern[str]]:
+    """All that a Screen looks for."""
+    for domain in domains:
+        yield from (*domain.idioms, *domain.denials)
+        for rung in domain.levels:
+            yield from (*rung.screen, *rung.if_raised, *rung.unless)
+
+
+def _highest(domain: Domain, found: AbstractSet[re.Pattern[str]], *, raised: bool) -> int:
     for rung in reversed(domain.levels):
-        patterns = rung.screen + (rung.if_raised if standing >= RAISED else ())
-        if any(p.search(text) for p in patterns) and not any(p.search(text) for p in rung.unless):
+        patterns = rung.screen + (rung.if_raised if raised else ())
+        if not found.isdisjoint(patterns) and found.isdisjoint(rung.unless):
             return rung.level
     return 0
 
@@ -34,7 +74,12 @@ def graver(one: Mode, other: Mode) -> Mode:
 
 
 def grade(
-    name: str, domain: Domain, proposed: Iterable[Risk], turns: Sequence[Turn], cleared: Collection[int] = ()
+    screen: Screen,
+    name: str,
+    domain: Domain,
+    proposed: Iterable[Risk],
+    turns: Sequence[Turn],
+    cleared: Collection[int] = (),
 ) -> Risk:
     """One domain after the last turn. A proposal that names no client sentence counts as level 1 at most.
 
@@ -44,7 +89,7 @@ def grade(
     level = 0
     for turn in turns:
         for sentence in (sentence for sentence in turn.client if sentence.n not in cleared):
-            found = screen(sentence.text, domain, level)
+            found = screen.level(sentence.text, name, level)
             grounds.append((found, (sentence.n,)))
             level = max(level, found)
     spoken = {sentence.n for turn in turns for sentence in turn.client}
@@ -74,8 +119,9 @@ def protocol(table: RiskTable, risks: Sequence[Risk]) -> tuple[tuple[str, ...], 
         return (), ()
     level = rung(table, risk)
     deeper = tuple(f"go deeper than {depth}" for mode, depth in table.depth.items() if mode == risk.mode)
-    contacts = (f"write {CRISIS_CONTACTS}",) if any(map(contacts_due, risks)) else ()
-    return table.always.must + contacts + level.must, table.always.must_not + level.must_not + deeper
+    written = any(map(contacts_due, risks))
+    live = f"write {CRISIS_CONTACTS} for live human help" if written else "say that live human help exists"
+    return (*table.always.must, live, *level.must), table.always.must_not + level.must_not + deeper
 
 
 def contacts_due(risk: Risk) -> bool:

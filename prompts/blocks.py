@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import yaml
 
 from psyllm.records import ClientProfile, Finding, Mode, Post, Risk, RoundPlan, Turn
 
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 SYSTEM_NAMES = {"dsm5tr": "DSM-5-TR", "icd11": "ICD-11"}
 
 
@@ -27,7 +29,8 @@ def client_block(profile: ClientProfile, rounds: tuple[RoundPlan, ...]) -> str:
     """The hidden client, and what is on their mind round by round, as YAML."""
     data = profile.model_dump(mode="json")
     data["on_my_mind"] = {n: plan.focus for n, plan in enumerate(rounds, 1)}
-    return "<client>\n" + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000) + "</client>"
+    text: str = yaml.dump(data, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=10_000)
+    return f"<client>\n{text}</client>"
 
 
 def transcript(turns: Iterable[Turn], *, numbered: bool) -> tuple[str, ...]:

@@ -230,17 +230,28 @@ class Caller:
             return await self._at_desk(endpoint.chat, asked, form, channel=endpoint.settings.trace == "native")
         outgoing: list[BaseMessage] = [_LANGCHAIN[m.role](m.text) for m in asked.messages]
         seed = {"seed": asked.sampling["seed"]} if "seed" in asked.sampling else {}
+        chat = endpoint.chat
+
+        async def once() -> tuple[AIMessage, float]:
+            started = time.time()
+            try:
+                return await chat.ainvoke(outgoing, **form.request, **seed), started
+            except Transient as trouble:
+                troubles.append(str(trouble))
+                self.meter.retries += 1
+                log.info("retry", call=f"{asked.step.path}/{asked.correction}", trouble=str(trouble))
+                raise
+
+        try:
+            return await once()
+        except Transient as trouble:
+            failed = trouble
         try:
             async for attempt in retrying(endpoint.settings.tries, self.stopping):
                 with attempt:
-                    started = time.time()
-                    try:
-                        return await endpoint.chat.ainvoke(outgoing, **form.request, **seed), started
-                    except Transient as trouble:
-                        troubles.append(str(trouble))
-                        self.meter.retries += 1
-                        log.info("retry", call=f"{asked.step.path}/{asked.correction}", trouble=str(trouble))
-                        raise
+                    if attempt.retry_state.attempt_number == 1:
+                        raise failed
+                    return await once()
         except Transient as trouble:
             raise Failure(
                 "endpoint",

@@ -85,12 +85,12 @@ def test_an_exclusion_may_weaken_instead_of_contradict(folder: Path) -> None:
 
 
 def test_labels_hold_names_and_codes_but_no_everyday_words(knowledge: Knowledge) -> None:
-    labels = knowledge.labels()
+    labels = knowledge.labels
     for label in ("major depressive disorder", "gad", "ptsd", "alcohol dependence", "f32.1", "6a70", "6b00"):
         assert label in labels
     assert labels["depressive episode"] == "mdd"
     assert not {"depression", "worry", "drinking", "anxiety", "trauma"} & labels.keys()
-    assert labels == Knowledge.load(["icd11"]).labels()
+    assert labels == Knowledge.load(["icd11"]).labels
 
 
 def test_contacts_name_a_line_for_those_who_are_elsewhere(knowledge: Knowledge) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 
 from clinical import Knowledge
-from clinical.risk import screen
 from psyllm.records import Mode, Risk, Turn
 
 Say = Callable[..., list[Turn]]
@@ -48,7 +47,7 @@ Say = Callable[..., list[Turn]]
     ],
 )
 def test_the_screen(knowledge: Knowledge, level: int, words: str) -> None:
-    assert screen(words, knowledge.risk_table.domains["suicide"]) == level
+    assert knowledge.screen.level(words, "suicide") == level
 
 
 def test_words_that_count_only_once_the_level_is_raised(knowledge: Knowledge, say: Say) -> None:
@@ -139,7 +138,7 @@ def test_a_graver_mode_locks_more(knowledge: Knowledge) -> None:
     ],
 )
 def test_the_screens_of_the_other_domains(knowledge: Knowledge, domain: str, level: int, words: str) -> None:
-    assert screen(words, knowledge.risk_table.domains[domain]) == level
+    assert knowledge.screen.level(words, domain) == level
 
 
 def test_a_raised_domain_stands_beside_suicide(knowledge: Knowledge, say: Say) -> None:

@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from clinical import Knowledge
-from clinical.risk import screen
 
 SETS = yaml.safe_load((Path(__file__).parent / "risk_sentences.yaml").read_text(encoding="utf-8"))
 DOMAINS = tuple(SETS["first"])
@@ -14,9 +13,8 @@ DOMAINS = tuple(SETS["first"])
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_hardly_a_danger_is_missed_and_few_are_imagined(knowledge: Knowledge, domain: str) -> None:
-    ladder = knowledge.risk_table.domains[domain]
     rows = [
-        (level, screen(text, ladder), text)
+        (level, knowledge.screen.level(text, domain), text)
         for table in SETS.values()
         for level, texts in table[domain].items()
         for text in texts

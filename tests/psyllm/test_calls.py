@@ -73,7 +73,7 @@ async def test_a_transport_fault_is_retried_and_written_down(tmp_path: Path, fau
     faults = {fault: 1.0}
     log = tmp_path / "server.jsonl"
     with RehearsalProcess(http_faults=faults, http_fault_tries=1, fault_rate=0, log=log) as server:
-        settings = model(server.base_url, timeout_s=0.5 if fault == "hang" else 30)
+        settings = model(server.base_url, timeout_s=2 if fault == "hang" else 30)
         async with calling(tmp_path / "run", settings) as caller:
             answer, _ = await caller.ask(STEP, PROMPT, PatientReply)
     assert answer.sentences

@@ -38,7 +38,7 @@ def unfolded(tree: Tree) -> list[tuple[list[int], list[int], list[int]]]:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 7), st.sampled_from([10**6, 60, 1]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_segment_unfolds_to_one_row_and_every_row_is_there_once(seed: int, turns: int, most: int) -> None:
     rows = rows_of(seed, turns)
     found = [segment for tree in trees(rows, most) for segment in unfolded(tree)]
@@ -69,7 +69,7 @@ def test_a_prompt_that_is_no_prefix_gets_a_trunk_of_its_own() -> None:
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=40), st.integers(20, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_packs_hold_every_tree_once_and_never_more_than_fits(lengths: list[int], most: int) -> None:
     items = [Tree.of_ids([n] * length, [n] * length) for n, length in enumerate(lengths)]
     packs = pack(items, most)
