@@ -52,7 +52,7 @@ def html(summary: Summary, spend: Sequence[Spend], drawn: dict[str, Figure]) -> 
     )
     evaluation = summary.evaluation
     made = {table.id: table for table in tables.tables(summary)}
-    names = ("leaderboard", "gated", "differences", "safety", "agreement", "judges", "own_good", "length")
+    names = ("leaderboard", "gated", "differences", "safety", "agreement", "people", "judges", "own_good", "length")
     ordinary = [talk for talk in evaluation.talks if talk.kind != "safety"]
     return environment.get_template("report.html.j2").render(
         title=str(evaluation.folder),
@@ -84,6 +84,11 @@ def warnings(summary: Summary) -> list[str]:
         " do not rank counsellors on it."
         for rubric in summary.shown
         if summary.word(rubric.id) == "poor"
+    ]
+    found += [
+        f"How far judges agree on {rubric.matter.name} is unknown: too few of them gave scores to compare."
+        for rubric in summary.shown
+        if summary.word(rubric.id) == "unknown"
     ]
     found += [
         f"Judge {one.judge} ranks moments unlike the rest of its panel (rank correlation"
@@ -133,7 +138,7 @@ def warnings(summary: Summary) -> list[str]:
             f"Only {clients} clients: the intervals are wide, and below about 20 they may be too narrow still."
         )
     if failed := [talk for talk in summary.evaluation.talks if talk.failed]:
-        found.append(f"{len(failed)} talks failed and were not judged; the same command tries them again.")
+        found.append(f"{len(failed)} talk(s) failed and were not judged; the same command tries again.")
     return found
 
 

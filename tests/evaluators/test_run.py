@@ -190,7 +190,7 @@ def test_the_page_needs_nothing_else_and_the_tables_are_latex(reported: tuple[Pa
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "<svg" in page and "src=" not in page and "@import" not in page and "<script" not in page
     assert "too few ratings (10 of 30)" in page and "No people have rated" not in page
-    assert "Empathy &amp; Insight (alpha 0." in page and "kappa with people" in page, "agreement beside every score"
+    assert "Empathy &amp; Insight <span>(alpha 0." in page and "kappa with people" in page, "agreement at the scores"
     assert re.search(r'folds">\d\.\d\d <span>\[', page), "on a narrow page an interval goes below its value"
     assert page.index("rehearsal:two_phase") < page.index("rehearsal:plain"), "the better one is on top"
     tex = (folder / "leaderboard.tex").read_text(encoding="utf-8")
