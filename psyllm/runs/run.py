@@ -145,6 +145,11 @@ class Run:
         facts: dict[str, Any] = json.loads(self.meta["fingerprint"])
         return facts
 
+    @property
+    def evaluation(self) -> bool:
+        """Whether it holds the talks of an evaluation, and no corpus."""
+        return "eval.kind" in self.fingerprint
+
     def dialogues(self, status: Status | None = None, *, forks: bool = False) -> Iterator[Dialogue]:
         """Every dialogue, in the order of its post in the input. A fork is an experiment: only with `forks`."""
         query = (
