@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from psyllm.records import Dialogue, Status
 from psyllm.runs import Run
@@ -21,6 +21,7 @@ from tests.app.conftest import desk_in
 from tests.conftest import PSYLLM, clean_environment
 
 WIDE, PHONE = (1280, 900), (390, 844)
+expect.set_options(timeout=20_000)
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,19 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with repaired turns, verdicts, and a dialogue rejected for its therapist, which has a fork."""
     desk = desk_in(tmp_path_factory.mktemp("shown"))
     desk.write("psyllm.toml", "[grow]\nmax_revisions = 1\n")
-    for seed in range(5):
+    for seed in range(20):
         shutil.rmtree(desk.folder / "run", ignore_errors=True)
         done = desk.psyllm("grow", "posts.jsonl", "--run", "run", "--limit", "16", "--seed", str(seed))
         assert done.returncode == 0, done.stderr
         with Run(desk.folder / "run") as run:
-            rejected = [d for d in run.dialogues(Status.REJECTED) if d.reasons[0].role == "therapist"]
-        if rejected:
-            done = desk.psyllm("trace", "fork", "run", rejected[0].id, "--step", "4", "--yes")
+            repaired = any(turn.drafts and turn.findings for d in run.dialogues() for turn in d.turns)
+            rejected = list(run.dialogues(Status.REJECTED))
+        blamed = [d for d in rejected if d.reasons[0].role == "therapist"]
+        if blamed and repaired and len(rejected) > 1:
+            done = desk.psyllm("trace", "fork", "run", blamed[0].id, "--step", "4", "--yes")
             assert done.returncode == 0, done.stderr
             return desk.folder / "run"
-    raise AssertionError("no seed brings a dialogue that is rejected for its therapist")
+    raise AssertionError("no seed brings a repaired turn and two rejected dialogues, one of them for its therapist")
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +134,7 @@ def opened(browser: Browser) -> Iterator[OpenPage]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(20_000)
         page.on("request", ask)
         page.on("console", complain)
         page.on("pageerror", lambda error: complaints.append(str(error)))
