@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from app.screen import REHEARSAL, console, tokens
+from app.screen import REHEARSAL, STOPPED, console, tokens
 from psyllm.errors import UsageError
 from trainer.pairs import PairPlan
 from trainer.recipe import read_recipe
@@ -37,7 +38,7 @@ def train_command(
     resume: bool,
     include_rehearsal: bool,
 ) -> None:
-    """Train, and say where the model is. Raises UsageError without the packages."""
+    """Train, and say where the model is; exits with 130 after Ctrl-C. Raises UsageError without the packages."""
     console.quiet = os.environ.get("RANK", "0") != "0"  # of several processes one speaks
     read = read_recipe(recipe, settings)
     require_training()
@@ -54,8 +55,8 @@ def train_command(
             from trainer.dpo import train
         outcome = train(request, view)
     if outcome.interrupted:
-        console.print(f"stopped at step {outcome.steps}; go on with: {shlex.join(again)}")
-        return
+        console.print(f"stopped at step {outcome.steps}; go on with: {shlex.join(again)}", soft_wrap=True)
+        sys.exit(STOPPED)
     held = "" if outcome.eval_loss is None else f", {outcome.eval_loss:.4f} on held-out dialogues"
     console.print(f"{outcome.steps} steps, mean loss {outcome.loss:.4f}{held}")
     console.print(f"model, card and loss plot: {outcome.folder}")
@@ -88,6 +89,7 @@ def require_training() -> None:
     """Raises UsageError if torch or trl is not installed."""
     # before libgomp loads: 20 times faster when the cores are shared
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars that transformers draws whatever it is told
     missing = [name for name in ("torch", "transformers", "trl", "datasets", "peft") if find_spec(name) is None]
     if missing:
         raise UsageError(f"not installed: {', '.join(missing)}", hint="run `make train-setup`")
@@ -101,11 +103,10 @@ class TrainView:
             TextColumn("[bold]steps"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             expand=True,
         )
-        self._task = self._progress.add_task("steps", total=None)
+        self._task = self._progress.add_task("steps", total=None, left="")
         self._live: Live | None = None
         self._status = console.status("loading torch and trl, reading the data ...")
         self._words = Text()
@@ -138,25 +139,43 @@ class TrainView:
             self._live.start()
 
     def stepped(self, step: Step) -> None:
+        left = "" if step.seconds_left is None or step.step == step.steps else f"{duration(step.seconds_left)} left"
+        self._progress.update(self._task, completed=step.step, total=step.steps, left=left)
+        if not step.tokens_per_second:
+            about = f", about {left.removesuffix(' left')} on this machine" if left else ""
+            self._words = Text(f"{step.steps - step.step} steps{about}; Ctrl-C saves and stops")
+            if self._live is None:
+                console.print(self._words)
+            return
         loss = "-" if step.loss is None else f"{step.loss:.4f}"
         words = f"loss {loss}" + (f"   held out {step.eval_loss:.4f}" if step.eval_loss is not None else "")
         words += f"   {tokens(round(step.tokens_per_second))} tokens/s, {tokens(round(step.labels_per_second))} learned"
         words += f"   MFU {step.mfu:.0%}" if step.mfu is not None else ""
         self._words = Text(words)
-        self._progress.update(self._task, completed=step.step, total=step.steps)
         if self._live is None and step.step != self._printed and (step.step == step.steps or self._due(step)):
             self._printed = step.step
-            console.print(f"step {step.step}/{step.steps}   {words}")
+            console.print(f"step {step.step}/{step.steps}   {words}" + (f"   {left}" if left else ""), soft_wrap=True)
 
     def _due(self, step: Step) -> bool:
-        """Every tenth of the way."""
-        return step.step - self._printed >= step.steps / 10
+        """The first, and every tenth of the way."""
+        return not self._printed or step.step - self._printed >= step.steps / 10
+
+    def stopping(self) -> None:
+        console.print("stopping after this step; Ctrl-C again stops at once, without saving", style="yellow")
 
     def saved(self, checkpoint: str) -> None:
         console.print(f"saved {checkpoint}", style="dim")
 
     def __rich__(self) -> Group:
         return Group(self._progress, self._words)
+
+
+def duration(seconds: float) -> str:
+    """95 -> 2 min."""
+    for size, unit in ((3600 * 24, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.{0 if seconds >= 10 * size or unit == 'min' else 1}f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def plan_table(plan: Plan) -> Table:

@@ -25,6 +25,7 @@ from trainer.kernels import sum_rows, take_rows
 
 TREE, FLEX = "psyllm_tree", "psyllm_flex"
 FLEX_BLOCK = 128
+AS_ROWS = "train on rows: --set layout=rows --set packing=false --set attn_implementation=sdpa"
 
 
 def use_newest_flash() -> str:
@@ -54,7 +55,7 @@ def refuse_unfit(config: PreTrainedConfig, name: str) -> None:
     if odd:
         raise UsageError(
             f"{name} ({text.model_type}) has layers that a tree would be wrong for: {', '.join(odd)}",
-            hint="--set layout=rows attn_implementation=flash_attention_2 packing=false",
+            hint=AS_ROWS,
         )
 
 

@@ -22,7 +22,7 @@ from trainer.fit import compile_layers
 from trainer.flops import cost_of, peak_flops
 from trainer.models import load_model, load_tokenizer, locate, quiet, refuse_adapter
 from trainer.pairs import PairPlan, Pairs, encode_pairs, length_report
-from trainer.sft import Outcome, Request, for_trainer, open_folder, run, stopping
+from trainer.sft import Outcome, Request, for_trainer, limited, open_folder, run, stopping
 from trainer.sources import manifest, read_conversations, split_by_post
 from trainer.watch import Reporter, Tally, Watch
 
@@ -48,6 +48,7 @@ class PairTrainer(DPOTrainer):
         """Ours is written at the end, by trainer.card."""
 
 
+@limited
 def train(request: Request, watch: Watch) -> Outcome:
     """Train as the recipe says.
 

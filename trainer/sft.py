@@ -9,12 +9,16 @@ attention that the model is loaded with.
 from __future__ import annotations
 
 import copy
+import errno
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, PrinterCallback
 from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import ModelConfig, get_peft_config
@@ -26,7 +30,7 @@ from trainer.batches import Collator, as_dataset
 from trainer.card import record, write_card
 from trainer.checkpoints import start, whole_checkpoints
 from trainer.fit import TreeTrainer, compile_layers
-from trainer.flops import cost_of, peak_flops
+from trainer.flops import cost_of, cpu_flops, peak_flops
 from trainer.models import load_config, load_model, load_tokenizer, locate, quiet, refuse_adapter
 from trainer.plan import Plan, make_plan
 from trainer.probe import refuse_leaks
@@ -62,6 +66,35 @@ class Outcome:
     """What the stage measured beyond the loss: dpo's lengths and margins."""
 
 
+Train = Callable[[Request, Watch], Outcome]
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def limited(train: Train) -> Train:
+    """`train` whose memory or disk gives out raises a Failure that says what to do first."""
+
+    @functools.wraps(train)
+    def run(request: Request, watch: Watch) -> Outcome:
+        try:
+            return train(request, watch)
+        except (OSError, RuntimeError, MemoryError, SafetensorError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in reason:
+                knobs = ["a smaller max_length", "LoRA (--set use_peft=true)", "more GPUs (docs/training.md)"]
+                if not request.recipe.get("gradient_checkpointing", True):
+                    knobs.insert(0, "--set gradient_checkpointing=true")
+                raise Failure("training", "out of memory", hint="in this order: " + ", ".join(knobs)) from error
+            full = isinstance(error, OSError) and error.errno in FULL
+            if full or isinstance(error, SafetensorError) or "PytorchStreamWriter" in reason:
+                folder = request.recipe.get("output_dir")
+                again = "make room; --resume then goes on from the last checkpoint that was saved whole"
+                raise Failure("training", f"{folder} cannot be written: {reason}", hint=again) from error
+            raise
+
+    return run
+
+
+@limited
 def train(request: Request, watch: Watch) -> Outcome:
     """Train as the recipe says.
 
@@ -107,6 +140,10 @@ def train(request: Request, watch: Watch) -> Outcome:
     )
     trainer.remove_callback(PrinterCallback)
     tally.cost = cost_of(trainer.model)
+    if arguments.use_cpu:
+        packs = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+        epoch = tally.cost(plan.train.tokens, plan.train.labels, plan.train.attended)
+        reporter.step_seconds = epoch * packs / len(plan.train.packs) / cpu_flops(trainer.model)
     watch.started(
         {
             "model": name,
@@ -145,13 +182,9 @@ def open_folder(folder: Path, facts: dict[str, Any], *, resume: bool) -> tuple[P
 
 
 def run(trainer: Any, reporter: Reporter, checkpoint: Path | None) -> Any:
-    """trainer.train; memory that gives out becomes a Failure that names the knob to turn first."""
+    """trainer.train; gives Ctrl-C back whatever happens."""
     try:
         return trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError as error:
-        first = [] if trainer.args.gradient_checkpointing else ["--set gradient_checkpointing=true"]
-        knobs = [*first, "a smaller max_length", "LoRA (--set use_peft=true)", "more GPUs (docs/training.md)"]
-        raise Failure("training", "out of GPU memory", hint="in this order: " + ", ".join(knobs)) from error
     finally:
         reporter.restore()
 

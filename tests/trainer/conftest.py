@@ -152,6 +152,8 @@ class Seen:
     def stepped(self, step: Any) -> None:
         self.steps.append(step)
 
+    def stopping(self) -> None: ...
+
     def saved(self, checkpoint: str) -> None:
         self.checkpoints.append(checkpoint)
 

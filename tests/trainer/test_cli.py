@@ -51,7 +51,10 @@ def test_ctrl_c_saves_and_resume_ends_like_a_run_that_was_left_alone(
                 process.send_signal(signal.SIGINT)
                 break
         said += process.stderr.read()
-    assert process.returncode == 0, said
+    assert process.returncode == 130, "as after every Ctrl-C: `train sft ... && train dpo ...` must not go on"
+    assert re.search(r"^80 steps, about \d+ (s|min) on this machine; Ctrl-C saves and stops$", said, re.MULTILINE), said
+    assert re.search(r"^step 1/80 .* learned   \d+ (s|min) left$", said, re.MULTILINE), said
+    assert "stopping after this step" in said
     stopped = re.search(r"stopped at step (\d+); go on with: psyllm train sft .* --resume", said.replace("\n", " "))
     assert stopped and int(stopped[1]) < 80
     assert not (tmp_path / "out" / "model.safetensors").exists()
