@@ -18,8 +18,10 @@ from rich.text import Text
 
 from app.screen import REHEARSAL, STOPPED, console, tokens
 from psyllm.errors import UsageError
+from trainer.checkpoints import refuse_folder
 from trainer.pairs import PairPlan
 from trainer.recipe import read_recipe
+from trainer.sources import read_conversations
 
 if TYPE_CHECKING:
     from trainer.plan import Plan
@@ -42,13 +44,16 @@ def train_command(
     console.quiet = os.environ.get("RANK", "0") != "0"  # of several processes one speaks
     read = read_recipe(recipe, settings)
     require_training()
+    if "output_dir" in read and not console.quiet:
+        refuse_folder(Path(read["output_dir"]), resume=resume)
     again = ["psyllm", "train", stage, str(recipe), "--data", str(source)]
     again += [word for setting in settings for word in ("--set", setting)]
     again += ["--include-rehearsal", "--resume"] if include_rehearsal else ["--resume"]
     with TrainView() as view:
+        conversations = read_conversations(source, include_rehearsal=include_rehearsal, pairs=stage == "dpo")
         from trainer.sft import Request
 
-        request = Request(read, source, include_rehearsal, resume)
+        request = Request(read, source, conversations, resume)
         if stage == "sft":
             from trainer.sft import train
         else:
@@ -108,7 +113,7 @@ class TrainView:
         )
         self._task = self._progress.add_task("steps", total=None, left="")
         self._live: Live | None = None
-        self._status = console.status("loading torch and trl, reading the data ...")
+        self._status = console.status("reading the data, loading torch and trl ...")
         self._words = Text()
         self._printed = 0
 
@@ -143,7 +148,8 @@ class TrainView:
         self._progress.update(self._task, completed=step.step, total=step.steps, left=left)
         if not step.tokens_per_second:
             about = f", about {left.removesuffix(' left')} on this machine" if left else ""
-            self._words = Text(f"{step.steps - step.step} steps{about}; Ctrl-C saves and stops")
+            count = step.steps - step.step
+            self._words = Text(f"{count} step{'s' * (count != 1)}{about}; Ctrl-C saves and stops")
             if self._live is None:
                 console.print(self._words)
             return

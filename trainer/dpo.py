@@ -1,6 +1,6 @@
 """Direct preference optimisation on repaired turns: the kept reply over the draft that the critic sent back.
 
-    train(Request(recipe, Path("preferences.jsonl")), watch)
+    train(Request(recipe, source, read_conversations(source, include_rehearsal=False, pairs=True)), watch)
 
 TRL's DPOTrainer does the training, padded and with ordinary attention. Afterwards the held-out pairs (training
 pairs if none were held out) are scored once more, to say how far the learned margin is length and no more.
@@ -23,7 +23,7 @@ from trainer.flops import cost_of, peak_flops
 from trainer.models import load_model, load_tokenizer, locate, quiet, refuse_adapter
 from trainer.pairs import PairPlan, Pairs, encode_pairs, length_report
 from trainer.sft import Outcome, Request, for_trainer, limited, open_folder, run, stopping
-from trainer.sources import manifest, read_conversations, split_by_post
+from trainer.sources import manifest, split_by_post
 from trainer.watch import Reporter, Tally, Watch
 
 SCORED = 512
@@ -57,8 +57,7 @@ def train(request: Request, watch: Watch) -> Outcome:
     quiet()
     arguments, model_config = arguments_of(DpoArguments, request.recipe)
     folder = Path(arguments.output_dir)
-    everything = read_conversations(request.source, include_rehearsal=request.include_rehearsal, pairs=True)
-    train_side, held_side = split_by_post(everything, arguments.eval_share, arguments.seed)
+    train_side, held_side = split_by_post(request.conversations, arguments.eval_share, arguments.seed)
     name = locate(model_config.model_name_or_path)
     refuse_adapter(name)
     tokenizer = load_tokenizer(name, arguments.chat_template_path)

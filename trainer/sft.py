@@ -1,6 +1,6 @@
 """Supervised fine-tuning: a recipe and a corpus in, a model folder out.
 
-    train(Request(recipe, Path("corpus.jsonl")), watch)
+    train(Request(recipe, source, read_conversations(source, include_rehearsal=False)), watch)
 
 TRL's SFTTrainer does the training. What is ours happens before it (rows, trees, packs), in the collator and in the
 attention that the model is loaded with.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import errno
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from trainer.models import load_config, load_model, load_tokenizer, locate, quie
 from trainer.plan import Plan, make_plan
 from trainer.probe import refuse_leaks
 from trainer.recipe import Recipe
-from trainer.sources import manifest, read_conversations, split_by_post
+from trainer.sources import Conversation, manifest, split_by_post
 from trainer.watch import Reporter, Tally, Watch
 
 
@@ -45,7 +45,8 @@ class Request:
 
     recipe: Recipe
     source: Path
-    include_rehearsal: bool = False
+    conversations: Sequence[Conversation]
+    """What was read from there."""
     resume: bool = False
 
 
@@ -98,13 +99,12 @@ def limited(train: Train) -> Train:
 def train(request: Request, watch: Watch) -> Outcome:
     """Train as the recipe says.
 
-    Raises UsageError for a recipe, corpus or model that does not fit, Failure if memory or the machine gives out.
+    Raises UsageError for a recipe, conversations or a model that do not fit, Failure if memory or disk gives out.
     """
     quiet()
     arguments, model_config = arguments_of(SftArguments, request.recipe)
     folder = Path(arguments.output_dir)
-    everything = read_conversations(request.source, include_rehearsal=request.include_rehearsal)
-    train_side, held = split_by_post(everything, arguments.eval_share, arguments.seed)
+    train_side, held = split_by_post(request.conversations, arguments.eval_share, arguments.seed)
     name = locate(model_config.model_name_or_path)
     refuse_adapter(name)
     attention = _attention(arguments, model_config, name)

@@ -173,6 +173,10 @@ def test_keep_all_wants_a_template_that_keeps(sft: Train, corpus: Corpus, tmp_pa
         ({"attn_implementation": "sdpa"}, "does not keep the documents of a tree pack apart"),
         ({"attn_implementation": "sdpa", "layout": "rows"}, "does not keep the documents of a rows pack apart"),
         ({"max_length": 20}, re.escape("no turn is left to train on (")),
+        ({"max_length": None}, "max_length None"),
+        ({"max_steps": 0}, "max_steps 0"),
+        ({"eval_share": 1.5}, "eval_share 1.5"),
+        ({"beta": 0.1}, "unknown key 'beta'"),
         ({"eval_share": 1}, "nothing is left to train on"),
         ({"report_to": "wandb"}, "report_to wandb, but it is not installed"),
     ],
@@ -195,7 +199,7 @@ def test_a_full_disk_is_said_and_the_last_good_checkpoint_goes_on(sft: Train, co
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
     try:
-        with pytest.raises(Failure, match="out cannot be written: .*File too large") as failed:
+        with pytest.raises(Failure, match=r"out cannot be written: .*File too large") as failed:
             sft(corpus(), resume=True, **keys)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -219,7 +223,7 @@ def test_memory_that_gives_out_names_the_knob_to_turn_first(recipe: dict[str, An
     from trainer.sft import Request, limited
 
     with pytest.raises(Failure, match="out of memory") as failed:
-        limited(lambda *_: torch.empty(1 << 50))(Request(recipe, Path("corpus.jsonl")), Seen())
+        limited(lambda *_: torch.empty(1 << 50))(Request(recipe, Path("corpus.jsonl"), []), Seen())
     assert failed.value.hint.startswith(f"in this order: {first}")
 
 
