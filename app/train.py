@@ -19,7 +19,7 @@ from rich.text import Text
 from app.screen import REHEARSAL, STOPPED, console, tokens
 from psyllm.errors import UsageError
 from trainer.checkpoints import refuse_folder
-from trainer.pairs import PairPlan
+from trainer.pairs import PairPlan, shown
 from trainer.recipe import read_recipe
 from trainer.sources import read_conversations
 
@@ -63,10 +63,11 @@ def train_command(
         console.print(f"stopped at step {outcome.steps}; go on with: {shlex.join(again)}", soft_wrap=True)
         sys.exit(STOPPED)
     held = "" if outcome.eval_loss is None else f", {outcome.eval_loss:.4f} on held-out dialogues"
-    console.print(f"{outcome.steps} steps, mean loss {outcome.loss:.4f}{held}")
+    loss = f"mean loss {outcome.loss:.4f}" if outcome.loss else "none was left to train"
+    console.print(f"{outcome.steps} steps, {loss}{held}")
     console.print(f"model, card and loss plot: {outcome.folder}")
     for name, value in outcome.report.items():
-        console.print(f"  {name.replace('_', ' ')}: {value:.3f}" if isinstance(value, float) else f"  {name}: {value}")
+        console.print(f"  {name.replace('_', ' ')}: {shown(value)}", soft_wrap=True)
     if include_rehearsal:
         console.print(REHEARSAL, style="yellow")
     console.print(f"next: psyllm chat {outcome.folder}")
@@ -150,7 +151,7 @@ class TrainView:
             about = f", about {left.removesuffix(' left')} on this machine" if left else ""
             count = step.steps - step.step
             self._words = Text(f"{count} step{'s' * (count != 1)}{about}; Ctrl-C saves and stops")
-            if self._live is None:
+            if self._live is None and count:
                 console.print(self._words)
             return
         loss = "-" if step.loss is None else f"{step.loss:.4f}"

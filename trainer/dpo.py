@@ -21,7 +21,7 @@ from trainer.card import record, write_card
 from trainer.fit import compile_layers
 from trainer.flops import cost_of, peak_flops
 from trainer.models import load_model, load_tokenizer, locate, quiet, refuse_adapter
-from trainer.pairs import PairPlan, Pairs, encode_pairs, length_report
+from trainer.pairs import PairPlan, Pairs, encode_pairs, length_report, shown
 from trainer.sft import Outcome, Request, for_trainer, limited, open_folder, run, stopping
 from trainer.sources import manifest, split_by_post
 from trainer.watch import Reporter, Tally, Watch
@@ -135,9 +135,5 @@ def _scored(trainer: PairTrainer, pairs: Pairs, name: str, beta: float) -> dict[
 
 def _section(report: dict[str, Any]) -> str:
     """The card's section on preference: lengths and what became of them."""
-    rows = [f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in report.items()]
+    rows = [f"| {name.replace('_', ' ')} | {shown(value)} |" for name, value in report.items()]
     return "\n".join(["## Preference", "", "| | |", "|---|---|", *rows]) if rows else ""
-
-
-def _shown(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

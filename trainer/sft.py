@@ -57,7 +57,7 @@ class Outcome:
     folder: Path
     steps: int
     loss: float
-    """Mean training loss of this session."""
+    """Mean training loss of this session; 0 if no step was left."""
     eval_loss: float | None
     interrupted: bool
     """Stopped by Ctrl-C, with a checkpoint to go on from."""

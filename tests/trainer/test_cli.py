@@ -62,6 +62,11 @@ def test_ctrl_c_saves_and_resume_ends_like_a_run_that_was_left_alone(
     resumed = psyllm(*words, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert f"checkpoint-{stopped[1]}" in resumed.stderr
+    again = psyllm(*words, "--resume")
+    assert "80 steps, none was left to train" in again.stderr
+    assert re.search(
+        r"^80 steps, \d+ epochs", (tmp_path / "out" / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     sft(corpus(), out="straight", **keys)
     assert (weights(tmp_path / "out") == weights(tmp_path / "straight")).all()
 
