@@ -233,7 +233,7 @@ def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
     counts = ", ".join(
         f"{tally.by_status[status]} {status.replace('_', ' ')}"
         for status in Status
-        if waiting or status is not Status.IN_REVIEW
+        if tally.by_status[status] or not status.rare
     )
     if tally.before == tally.total:
         console.print(f"all {tally.total} posts were done before")
