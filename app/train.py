@@ -64,7 +64,7 @@ def train_command(
         sys.exit(STOPPED)
     held = "" if outcome.eval_loss is None else f", {outcome.eval_loss:.4f} on held-out dialogues"
     loss = f"mean loss {outcome.loss:.4f}" if outcome.loss else "none was left to train"
-    console.print(f"{outcome.steps} steps, {loss}{held}")
+    console.print(f"{_steps(outcome.steps)}, {loss}{held}")
     console.print(f"model, card and loss plot: {outcome.folder}")
     for name, value in outcome.report.items():
         console.print(f"  {name.replace('_', ' ')}: {shown(value)}", soft_wrap=True)
@@ -150,7 +150,7 @@ class TrainView:
         if not step.tokens_per_second:
             about = f", about {left.removesuffix(' left')} on this machine" if left else ""
             count = step.steps - step.step
-            self._words = Text(f"{count} step{'s' * (count != 1)}{about}; Ctrl-C saves and stops")
+            self._words = Text(f"{_steps(count)}{about}; Ctrl-C saves and stops")
             if self._live is None and count:
                 console.print(self._words)
             return
@@ -182,7 +182,11 @@ def duration(seconds: float) -> str:
     for size, unit in ((3600 * 24, "days"), (3600, "h"), (60, "min")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.{0 if seconds >= 10 * size or unit == 'min' else 1}f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{max(1, seconds):.0f} s"
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
 
 
 def plan_table(plan: Plan) -> Table:
