@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from app.screen import REHEARSAL, console, tokens
+from app.screen import REHEARSAL, STOPPED, console, tokens
 from psyllm.errors import UsageError
-from trainer.pairs import PairPlan
+from trainer.checkpoints import refuse_folder
+from trainer.pairs import PairPlan, shown
 from trainer.recipe import read_recipe
+from trainer.sources import read_conversations
 
 if TYPE_CHECKING:
     from trainer.plan import Plan
@@ -37,30 +40,34 @@ def train_command(
     resume: bool,
     include_rehearsal: bool,
 ) -> None:
-    """Train, and say where the model is. Raises UsageError without the packages."""
+    """Train, and say where the model is; exits with 130 after Ctrl-C. Raises UsageError without the packages."""
     console.quiet = os.environ.get("RANK", "0") != "0"  # of several processes one speaks
     read = read_recipe(recipe, settings)
     require_training()
+    if "output_dir" in read and not console.quiet:
+        refuse_folder(Path(read["output_dir"]), resume=resume)
     again = ["psyllm", "train", stage, str(recipe), "--data", str(source)]
     again += [word for setting in settings for word in ("--set", setting)]
     again += ["--include-rehearsal", "--resume"] if include_rehearsal else ["--resume"]
     with TrainView() as view:
+        conversations = read_conversations(source, include_rehearsal=include_rehearsal, pairs=stage == "dpo")
         from trainer.sft import Request
 
-        request = Request(read, source, include_rehearsal, resume)
+        request = Request(read, source, conversations, resume)
         if stage == "sft":
             from trainer.sft import train
         else:
             from trainer.dpo import train
         outcome = train(request, view)
     if outcome.interrupted:
-        console.print(f"stopped at step {outcome.steps}; go on with: {shlex.join(again)}")
-        return
+        console.print(f"stopped at step {outcome.steps}; go on with: {shlex.join(again)}", soft_wrap=True)
+        sys.exit(STOPPED)
     held = "" if outcome.eval_loss is None else f", {outcome.eval_loss:.4f} on held-out dialogues"
-    console.print(f"{outcome.steps} steps, mean loss {outcome.loss:.4f}{held}")
+    loss = f"mean loss {outcome.loss:.4f}" if outcome.loss else "none was left to train"
+    console.print(f"{_steps(outcome.steps)}, {loss}{held}")
     console.print(f"model, card and loss plot: {outcome.folder}")
     for name, value in outcome.report.items():
-        console.print(f"  {name.replace('_', ' ')}: {value:.3f}" if isinstance(value, float) else f"  {name}: {value}")
+        console.print(f"  {name.replace('_', ' ')}: {shown(value)}", soft_wrap=True)
     if include_rehearsal:
         console.print(REHEARSAL, style="yellow")
     console.print(f"next: psyllm chat {outcome.folder}")
@@ -88,6 +95,7 @@ def require_training() -> None:
     """Raises UsageError if torch or trl is not installed."""
     # before libgomp loads: 20 times faster when the cores are shared
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars that transformers draws whatever it is told
     missing = [name for name in ("torch", "transformers", "trl", "datasets", "peft") if find_spec(name) is None]
     if missing:
         raise UsageError(f"not installed: {', '.join(missing)}", hint="run `make train-setup`")
@@ -101,13 +109,12 @@ class TrainView:
             TextColumn("[bold]steps"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             expand=True,
         )
-        self._task = self._progress.add_task("steps", total=None)
+        self._task = self._progress.add_task("steps", total=None, left="")
         self._live: Live | None = None
-        self._status = console.status("loading torch and trl, reading the data ...")
+        self._status = console.status("reading the data, loading torch and trl ...")
         self._words = Text()
         self._printed = 0
 
@@ -138,25 +145,48 @@ class TrainView:
             self._live.start()
 
     def stepped(self, step: Step) -> None:
+        left = "" if step.seconds_left is None or step.step == step.steps else f"{duration(step.seconds_left)} left"
+        self._progress.update(self._task, completed=step.step, total=step.steps, left=left)
+        if not step.tokens_per_second:
+            about = f", about {left.removesuffix(' left')} on this machine" if left else ""
+            count = step.steps - step.step
+            self._words = Text(f"{_steps(count)}{about}; Ctrl-C saves and stops")
+            if self._live is None and count:
+                console.print(self._words)
+            return
         loss = "-" if step.loss is None else f"{step.loss:.4f}"
         words = f"loss {loss}" + (f"   held out {step.eval_loss:.4f}" if step.eval_loss is not None else "")
         words += f"   {tokens(round(step.tokens_per_second))} tokens/s, {tokens(round(step.labels_per_second))} learned"
         words += f"   MFU {step.mfu:.0%}" if step.mfu is not None else ""
         self._words = Text(words)
-        self._progress.update(self._task, completed=step.step, total=step.steps)
         if self._live is None and step.step != self._printed and (step.step == step.steps or self._due(step)):
             self._printed = step.step
-            console.print(f"step {step.step}/{step.steps}   {words}")
+            console.print(f"step {step.step}/{step.steps}   {words}" + (f"   {left}" if left else ""), soft_wrap=True)
 
     def _due(self, step: Step) -> bool:
-        """Every tenth of the way."""
-        return step.step - self._printed >= step.steps / 10
+        """The first, and every tenth of the way."""
+        return not self._printed or step.step - self._printed >= step.steps / 10
+
+    def stopping(self) -> None:
+        console.print("stopping after this step; Ctrl-C again stops at once, without saving", style="yellow")
 
     def saved(self, checkpoint: str) -> None:
         console.print(f"saved {checkpoint}", style="dim")
 
     def __rich__(self) -> Group:
         return Group(self._progress, self._words)
+
+
+def duration(seconds: float) -> str:
+    """95 -> 2 min."""
+    for size, unit in ((3600 * 24, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.{0 if seconds >= 10 * size or unit == 'min' else 1}f} {unit}"
+    return f"{max(1, seconds):.0f} s"
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
 
 
 def plan_table(plan: Plan) -> Table:

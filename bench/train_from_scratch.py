@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from trainer.models import TEMPLATES
 from trainer.sft import Outcome, Request, train
+from trainer.sources import read_conversations
 
 GPU = torch.cuda.is_available()
 ALPHABET = pre_tokenizers.ByteLevel.alphabet()
@@ -34,6 +35,8 @@ class Quiet:
     tokens_per_second = 0.0
 
     def planned(self, plan: Any) -> None: ...
+
+    def stopping(self) -> None: ...
 
     def started(self, facts: dict[str, str]) -> None: ...
 
@@ -80,6 +83,7 @@ def main() -> None:
     given = parser.parse_args()
     shutil.rmtree(given.work, ignore_errors=True)
     make_model(given.corpus, given.work / "model")
+    conversations = read_conversations(given.corpus, include_rehearsal=True)
     half = given.steps // 2
     base = {
         "model_name_or_path": str(given.work / "model"),
@@ -104,7 +108,7 @@ def main() -> None:
     def run(name: str, *, resume: bool = False, **keys: Any) -> tuple[Outcome, float, float]:
         recipe = base | {"output_dir": str(given.work / name)} | keys
         began, quiet = time.perf_counter(), Quiet()
-        outcome = train(Request(recipe, given.corpus, include_rehearsal=True, resume=resume), quiet)
+        outcome = train(Request(recipe, given.corpus, conversations, resume), quiet)
         return outcome, time.perf_counter() - began, quiet.tokens_per_second
 
     tree, tree_s, speed = run("tree")

@@ -83,7 +83,7 @@ def arguments_of(kind: type[SftArguments] | type[DpoArguments], recipe: Recipe) 
         )
     parser = _Parser((kind, ModelConfig))
     if unknown := parser.set_defaults_with_config(**recipe):
-        raise _unknown_key(unknown[0].removeprefix("--"), [action.dest for action in parser._actions])
+        raise _unknown_key(unknown[0].removeprefix("--"), [action.dest for action in parser._actions], kind)
     try:
         arguments, model = parser.parse_args_into_dataclasses(args=[])
     except (ValueError, TypeError, ImportError) as error:
@@ -95,10 +95,26 @@ def arguments_of(kind: type[SftArguments] | type[DpoArguments], recipe: Recipe) 
         raise UsageError("recipe: no model_name_or_path", hint="--set model_name_or_path=Qwen/Qwen3-1.7B")
     if isinstance(model.lora_target_modules, str) and model.lora_target_modules != "all-linear":
         model.lora_target_modules = [model.lora_target_modules]  # TRL makes a pattern of a single name
+    _refuse_values(arguments)
     return arguments, model
 
 
-def _unknown_key(name: str, known: list[str]) -> UsageError:
+def _refuse_values(arguments: Any) -> None:
+    """Raises UsageError for values that TRL takes and that mean nothing here."""
+    for name, value, fits, wanted in (
+        ("eval_share", arguments.eval_share, 0 <= arguments.eval_share <= 1, "a share between 0 and 1"),
+        ("max_length", arguments.max_length, (arguments.max_length or 0) > 0, "a number of tokens"),
+        ("max_steps", arguments.max_steps, arguments.max_steps != 0, "a number of steps, or leave it out"),
+    ):
+        if not fits:
+            raise UsageError(f"recipe: {name} {value}", hint=f"--set {name}=... takes {wanted}")
+
+
+def _unknown_key(name: str, known: list[str], kind: type) -> UsageError:
+    other, stage = (DpoArguments, "dpo") if kind is SftArguments else (SftArguments, "sft")
+    if name in other.__dataclass_fields__:
+        hint = f"it is a key of {stage}: is this a recipe for `psyllm train {stage}`?"
+        return UsageError(f"recipe: unknown key {name!r}", hint=hint)
     close = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {close[0]}?" if close else "docs/training.md lists our keys; all others are TRL's"
     return UsageError(f"recipe: unknown key {name!r}", hint=hint)

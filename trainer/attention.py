@@ -25,6 +25,7 @@ from trainer.kernels import sum_rows, take_rows
 
 TREE, FLEX = "psyllm_tree", "psyllm_flex"
 FLEX_BLOCK = 128
+AS_ROWS = "train on rows: --set layout=rows --set packing=false --set attn_implementation=sdpa"
 
 
 def use_newest_flash() -> str:
@@ -54,7 +55,7 @@ def refuse_unfit(config: PreTrainedConfig, name: str) -> None:
     if odd:
         raise UsageError(
             f"{name} ({text.model_type}) has layers that a tree would be wrong for: {', '.join(odd)}",
-            hint="--set layout=rows attn_implementation=flash_attention_2 packing=false",
+            hint=AS_ROWS,
         )
 
 
@@ -173,9 +174,10 @@ def _one_by_one(
     outs = []
     bounds = zip(cu_q[:-1].tolist(), cu_q[1:].tolist(), cu_k[:-1].tolist(), cu_k[1:].tolist(), strict=True)
     for q0, q1, k0, k1 in bounds:
-        seen = torch.ones(q1 - q0, k1 - k0, dtype=torch.bool).tril((k1 - k0) - (q1 - q0))
+        prefix = (k1 - k0) - (q1 - q0)
+        seen = torch.ones(q1 - q0, k1 - k0, dtype=torch.bool).tril(prefix) if prefix else None
         queries, keys, values = (states.transpose(0, 1)[None] for states in (q[q0:q1], k[k0:k1], v[k0:k1]))
-        out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen, scale=scale)
+        out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen, is_causal=not prefix, scale=scale)
         outs.append(out[0].transpose(0, 1))
     return torch.cat(outs)
 

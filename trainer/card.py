@@ -68,6 +68,7 @@ def _card(name: str, facts: dict[str, Any], log: Sequence[dict[str, Any]], finis
     matter = {"library_name": "transformers", "base_model": base, "pipeline_tag": "text-generation", "tags": ["psyllm"]}
     losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
     steps = max((entry.get("step", 0) for entry in log), default=0)
+    epochs = max((entry.get("epoch", 0) for entry in log), default=0)
     lines = [
         "---",
         yaml.safe_dump(matter, sort_keys=False).strip(),
@@ -92,7 +93,7 @@ def _card(name: str, facts: dict[str, Any], log: Sequence[dict[str, Any]], finis
     lines += [
         "## Training",
         "",
-        f"{steps} steps." + (f" Loss on held-out dialogues: {losses[-1]:.4f}." if losses else ""),
+        f"{steps} steps, {epochs:.2g} epochs." + (f" Loss on held-out dialogues: {losses[-1]:.4f}." if losses else ""),
     ]
     lines += ["", "![loss](loss.svg)", "", "```yaml", yaml.safe_dump(recipe, sort_keys=False).strip(), "```", ""]
     lines += [extra, ""] if extra else []

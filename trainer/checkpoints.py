@@ -34,6 +34,18 @@ def logs_of(checkpoint: Path) -> list[dict[str, Any]]:
     return found
 
 
+def refuse_folder(folder: Path, *, resume: bool) -> None:
+    """Raises UsageError if a run is already there and `resume` was not asked for, or if there is nothing to resume."""
+    there = (folder / RECORD).exists()
+    if not resume and (there or _checkpoints(folder)):
+        raise UsageError(
+            f"{folder} already holds a training run",
+            hint="--resume goes on with it; --set output_dir=DIR starts another",
+        )
+    if resume and not there:
+        raise UsageError(f"{folder} holds no training run to resume", hint="leave --resume out to start one")
+
+
 def start(folder: Path, record: dict[str, Any], *, resume: bool) -> tuple[Path | None, list[Path]]:
     """(checkpoint to go on from, interrupted saves that were removed); writes the record of a new run.
 
@@ -41,17 +53,11 @@ def start(folder: Path, record: dict[str, Any], *, resume: bool) -> tuple[Path |
     recipe or data are not those that it was started with.
     """
     file = folder / RECORD
+    refuse_folder(folder, resume=resume)
     if not resume:
-        if file.exists() or _checkpoints(folder):
-            raise UsageError(
-                f"{folder} already holds a training run",
-                hint="--resume goes on with it; --set output_dir=DIR starts another",
-            )
         folder.mkdir(parents=True, exist_ok=True)
         _write(file, record)
         return None, []
-    if not file.exists():
-        raise UsageError(f"{folder} holds no training run to resume", hint="leave --resume out to start one")
     changed = differences(json.loads(file.read_text(encoding="utf-8")), record)
     if changed:
         raise UsageError(

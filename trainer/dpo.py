@@ -1,6 +1,6 @@
 """Direct preference optimisation on repaired turns: the kept reply over the draft that the critic sent back.
 
-    train(Request(recipe, Path("preferences.jsonl")), watch)
+    train(Request(recipe, source, read_conversations(source, include_rehearsal=False, pairs=True)), watch)
 
 TRL's DPOTrainer does the training, padded and with ordinary attention. Afterwards the held-out pairs (training
 pairs if none were held out) are scored once more, to say how far the learned margin is length and no more.
@@ -21,9 +21,9 @@ from trainer.card import record, write_card
 from trainer.fit import compile_layers
 from trainer.flops import cost_of, peak_flops
 from trainer.models import load_model, load_tokenizer, locate, quiet, refuse_adapter
-from trainer.pairs import PairPlan, Pairs, encode_pairs, length_report
-from trainer.sft import Outcome, Request, for_trainer, open_folder, run, stopping
-from trainer.sources import manifest, read_conversations, split_by_post
+from trainer.pairs import PairPlan, Pairs, encode_pairs, length_report, shown
+from trainer.sft import Outcome, Request, for_trainer, limited, open_folder, run, stopping
+from trainer.sources import manifest, split_by_post
 from trainer.watch import Reporter, Tally, Watch
 
 SCORED = 512
@@ -48,6 +48,7 @@ class PairTrainer(DPOTrainer):
         """Ours is written at the end, by trainer.card."""
 
 
+@limited
 def train(request: Request, watch: Watch) -> Outcome:
     """Train as the recipe says.
 
@@ -56,8 +57,7 @@ def train(request: Request, watch: Watch) -> Outcome:
     quiet()
     arguments, model_config = arguments_of(DpoArguments, request.recipe)
     folder = Path(arguments.output_dir)
-    everything = read_conversations(request.source, include_rehearsal=request.include_rehearsal, pairs=True)
-    train_side, held_side = split_by_post(everything, arguments.eval_share, arguments.seed)
+    train_side, held_side = split_by_post(request.conversations, arguments.eval_share, arguments.seed)
     name = locate(model_config.model_name_or_path)
     refuse_adapter(name)
     tokenizer = load_tokenizer(name, arguments.chat_template_path)
@@ -135,9 +135,5 @@ def _scored(trainer: PairTrainer, pairs: Pairs, name: str, beta: float) -> dict[
 
 def _section(report: dict[str, Any]) -> str:
     """The card's section on preference: lengths and what became of them."""
-    rows = [f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in report.items()]
+    rows = [f"| {name.replace('_', ' ')} | {shown(value)} |" for name, value in report.items()]
     return "\n".join(["## Preference", "", "| | |", "|---|---|", *rows]) if rows else ""
-
-
-def _shown(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -6,6 +6,7 @@ head dimension and attended pair of tokens, so that a tree or pack is not credit
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,22 @@ def cost_of(model: Any) -> Cost:
     frozen = hasattr(model, "peft_config")
     layers = config.num_hidden_layers * config.num_attention_heads * width
     return Cost(sum(weight.numel() for weight in matrices), head, layers, 4 if frozen else 6)
+
+
+def cpu_flops(model: Any, seconds: float = 0.5) -> float:
+    """FLOP/s of this CPU as it is now, on the model's largest matrix but its head: about what training reaches."""
+    import torch
+
+    head = model.get_output_embeddings()
+    linear = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear) and module is not head]
+    weight = max(linear, key=torch.Tensor.numel)
+    states = torch.ones(512, weight.shape[1], dtype=weight.dtype)
+    began, runs = time.perf_counter(), 0
+    with torch.no_grad():
+        while time.perf_counter() < began + seconds:
+            states @ weight.T
+            runs += 1
+    return 2 * len(states) * weight.numel() * runs / (time.perf_counter() - began)
 
 
 def peak_flops() -> float | None:

@@ -12,6 +12,7 @@ import datasets
 import huggingface_hub
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from trl import ModelConfig, get_quantization_config
 
@@ -51,10 +52,10 @@ def loading(name: str) -> Iterator[None]:
     """What transformers says when a model cannot be loaded becomes a UsageError."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(
-            f"model {name} cannot be loaded: {reason}", hint="is the name right, and the network there?"
+            f"model {name} cannot be loaded: {reason}", hint="is the name right, the network there, the folder whole?"
         ) from error
 
 

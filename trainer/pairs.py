@@ -98,3 +98,10 @@ def length_report(margins: list[float], chosen: list[int], rejected: list[int]) 
         "mean_margin": float(gains.mean()),
         "margin_length_correlation": float(np.corrcoef(gains, apart_by)[0, 1]) if varied else None,
     }
+
+
+def shown(value: Any) -> str:
+    """A figure of the report: tokens without decimals, shares and margins with three."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}"
+    return "-" if value is None else str(value)

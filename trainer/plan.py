@@ -35,6 +35,12 @@ class Side:
         return sum(len(tree) for trees in self.packs for tree in trees)
 
     @property
+    def attended(self) -> int:
+        """Pairs of tokens of which one sees the other."""
+        segments = (segment for trees in self.packs for tree in trees for segment in tree.segments)
+        return sum(length * prefix + length * (length + 1) // 2 for _, length, prefix in segments)
+
+    @property
     def labels(self) -> int:
         """Tokens that loss falls on."""
         return sum(label != -100 for trees in self.packs for tree in trees for label in tree.labels)

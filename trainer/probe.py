@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from psyllm.errors import UsageError
-from trainer.attention import TREE
+from trainer.attention import AS_ROWS, TREE
 from trainer.batches import Collator, as_dataset
 from trainer.rows import Row
 from trainer.tree import trees
@@ -66,5 +66,5 @@ def refuse_leaks(config: PreTrainedConfig, name: str) -> None:
     if not torch.equal(base[outside], branch[outside]) or torch.equal(base[other:], root[other:]):
         raise UsageError(
             f"{name} ({config.model_type}) does not keep branches of a tree apart",
-            hint="--set layout=rows packing=false per_device_train_batch_size=1 attn_implementation=sdpa",
+            hint=AS_ROWS,
         )

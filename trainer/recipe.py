@@ -30,6 +30,9 @@ def read_recipe(file: Path, settings: Sequence[str] = ()) -> Recipe:
         key, equals, value = setting.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {setting}: no key=value", hint="e.g. --set learning_rate=2e-5")
-        recipe[key.strip()] = yaml.safe_load(value)
+        try:
+            recipe[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {setting}: no YAML value", hint="lists are written [a, b]") from error
     # YAML reads a bare `no` as false, and TRL's strategies have that very name
     return {key: "no" if value is False and key.endswith("_strategy") else value for key, value in recipe.items()}

@@ -1,6 +1,6 @@
 """Supervised fine-tuning: a recipe and a corpus in, a model folder out.
 
-    train(Request(recipe, Path("corpus.jsonl")), watch)
+    train(Request(recipe, source, read_conversations(source, include_rehearsal=False)), watch)
 
 TRL's SFTTrainer does the training. What is ours happens before it (rows, trees, packs), in the collator and in the
 attention that the model is loaded with.
@@ -9,12 +9,16 @@ attention that the model is loaded with.
 from __future__ import annotations
 
 import copy
+import errno
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, PrinterCallback
 from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import ModelConfig, get_peft_config
@@ -26,12 +30,12 @@ from trainer.batches import Collator, as_dataset
 from trainer.card import record, write_card
 from trainer.checkpoints import start, whole_checkpoints
 from trainer.fit import TreeTrainer, compile_layers
-from trainer.flops import cost_of, peak_flops
+from trainer.flops import cost_of, cpu_flops, peak_flops
 from trainer.models import load_config, load_model, load_tokenizer, locate, quiet, refuse_adapter
 from trainer.plan import Plan, make_plan
 from trainer.probe import refuse_leaks
 from trainer.recipe import Recipe
-from trainer.sources import manifest, read_conversations, split_by_post
+from trainer.sources import Conversation, manifest, split_by_post
 from trainer.watch import Reporter, Tally, Watch
 
 
@@ -41,7 +45,8 @@ class Request:
 
     recipe: Recipe
     source: Path
-    include_rehearsal: bool = False
+    conversations: Sequence[Conversation]
+    """What was read from there."""
     resume: bool = False
 
 
@@ -52,7 +57,7 @@ class Outcome:
     folder: Path
     steps: int
     loss: float
-    """Mean training loss of this session."""
+    """Mean training loss of this session; 0 if no step was left."""
     eval_loss: float | None
     interrupted: bool
     """Stopped by Ctrl-C, with a checkpoint to go on from."""
@@ -62,16 +67,44 @@ class Outcome:
     """What the stage measured beyond the loss: dpo's lengths and margins."""
 
 
+Train = Callable[[Request, Watch], Outcome]
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def limited(train: Train) -> Train:
+    """`train` whose memory or disk gives out raises a Failure that says what to do first."""
+
+    @functools.wraps(train)
+    def run(request: Request, watch: Watch) -> Outcome:
+        try:
+            return train(request, watch)
+        except (OSError, RuntimeError, MemoryError, SafetensorError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in reason:
+                knobs = ["a smaller max_length", "LoRA (--set use_peft=true)", "more GPUs (docs/training.md)"]
+                if not request.recipe.get("gradient_checkpointing", True):
+                    knobs.insert(0, "--set gradient_checkpointing=true")
+                raise Failure("training", "out of memory", hint="in this order: " + ", ".join(knobs)) from error
+            full = isinstance(error, OSError) and error.errno in FULL
+            if full or isinstance(error, SafetensorError) or "PytorchStreamWriter" in reason:
+                folder = request.recipe.get("output_dir")
+                again = "make room; --resume then goes on from the last checkpoint that was saved whole"
+                raise Failure("training", f"{folder} cannot be written: {reason}", hint=again) from error
+            raise
+
+    return run
+
+
+@limited
 def train(request: Request, watch: Watch) -> Outcome:
     """Train as the recipe says.
 
-    Raises UsageError for a recipe, corpus or model that does not fit, Failure if memory or the machine gives out.
+    Raises UsageError for a recipe, conversations or a model that do not fit, Failure if memory or disk gives out.
     """
     quiet()
     arguments, model_config = arguments_of(SftArguments, request.recipe)
     folder = Path(arguments.output_dir)
-    everything = read_conversations(request.source, include_rehearsal=request.include_rehearsal)
-    train_side, held = split_by_post(everything, arguments.eval_share, arguments.seed)
+    train_side, held = split_by_post(request.conversations, arguments.eval_share, arguments.seed)
     name = locate(model_config.model_name_or_path)
     refuse_adapter(name)
     attention = _attention(arguments, model_config, name)
@@ -107,6 +140,10 @@ def train(request: Request, watch: Watch) -> Outcome:
     )
     trainer.remove_callback(PrinterCallback)
     tally.cost = cost_of(trainer.model)
+    if arguments.use_cpu:
+        packs = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+        epoch = tally.cost(plan.train.tokens, plan.train.labels, plan.train.attended)
+        reporter.step_seconds = epoch * packs / len(plan.train.packs) / cpu_flops(trainer.model)
     watch.started(
         {
             "model": name,
@@ -145,13 +182,9 @@ def open_folder(folder: Path, facts: dict[str, Any], *, resume: bool) -> tuple[P
 
 
 def run(trainer: Any, reporter: Reporter, checkpoint: Path | None) -> Any:
-    """trainer.train; memory that gives out becomes a Failure that names the knob to turn first."""
+    """trainer.train; gives Ctrl-C back whatever happens."""
     try:
         return trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError as error:
-        first = [] if trainer.args.gradient_checkpointing else ["--set gradient_checkpointing=true"]
-        knobs = [*first, "a smaller max_length", "LoRA (--set use_peft=true)", "more GPUs (docs/training.md)"]
-        raise Failure("training", "out of GPU memory", hint="in this order: " + ", ".join(knobs)) from error
     finally:
         reporter.restore()
 

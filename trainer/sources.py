@@ -98,7 +98,7 @@ def read_conversations(source: Path, *, include_rehearsal: bool, pairs: bool = F
 
 
 def split_by_post(
-    conversations: list[Conversation], share: float, seed: int
+    conversations: Sequence[Conversation], share: float, seed: int
 ) -> tuple[list[Conversation], list[Conversation]]:
     """(train, held out): the source's own splits if it has any, else about `share` of the posts, by a hash.
 
@@ -172,17 +172,13 @@ class _Rows:
 
     def __iter__(self) -> Iterator[tuple[str, str, Row]]:
         source = self._source
-        if source.is_file() and source.suffix == ".jsonl":
+        if source.is_file() and source.suffix != ".parquet":
             return _jsonl(source)
         if source.is_dir() and any(source.glob("journal-*.db")):
             return _run(source, self._pairs)
         if source.is_dir() and (files := sorted(source.glob("*.jsonl"))):
             return ((place, file.stem, row) for file in files for place, _, row in _jsonl(file))
-        if source.suffix == ".parquet" or source.is_dir() or not source.exists():
-            return _datasets(source, self._pairs)
-        raise UsageError(
-            f"{source} is no training data", hint="give a run folder, a .jsonl or .parquet export, or a dataset"
-        )
+        return _datasets(source, self._pairs)
 
     def conversation(self, place: str, split: str, row: Row) -> Conversation:
         kind = _kind(place, row)
@@ -292,13 +288,16 @@ def _answer(place: str, row: Row, name: str) -> Message:
 
 
 def _jsonl(file: Path) -> Iterator[tuple[str, str, Row]]:
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    raise UsageError(f"{file}:{number}: not JSON: {error}", hint="one JSON object a line") from error
+                    raise UsageError(
+                        f"{file}:{number}: not JSON: {error}",
+                        hint="give a run folder, an export (one JSON object a line, or .parquet), or a dataset",
+                    ) from error
                 if not isinstance(row, dict):
                     raise UsageError(f"{file}:{number}: not a JSON object", hint="one JSON object a line")
                 yield f"{file}:{number}", "", row

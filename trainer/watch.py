@@ -19,7 +19,7 @@ from trainer.flops import Cost
 
 @dataclass(frozen=True)
 class Step:
-    """After an optimizer step."""
+    """After an optimizer step; the first one tells where training begins, and has no speed."""
 
     step: int
     steps: int
@@ -33,6 +33,8 @@ class Step:
     """Tokens that loss falls on."""
     mfu: float | None
     """Share of the accelerators' peak; None where the peak is unknown."""
+    seconds_left: float | None
+    """For the steps to come, without evaluation; before the first step a guess, None without one."""
 
 
 class Watch(Protocol):
@@ -45,7 +47,10 @@ class Watch(Protocol):
         """The model is loaded: device, kernel, where it goes on."""
 
     def stepped(self, step: Step) -> None:
-        """An optimizer step is done."""
+        """An optimizer step is done, or training begins."""
+
+    def stopping(self) -> None:
+        """Ctrl-C was heard: the step is finished and saved."""
 
     def saved(self, checkpoint: str) -> None:
         """A checkpoint is whole."""
@@ -75,6 +80,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, watch: Watch, tally: Tally, peak: float | None) -> None:
         self._watch, self._tally, self._peak = watch, tally, peak
+        self.step_seconds: float | None = None
+        """How long a step may take: a guess, for before the first."""
+        self._began_at = 0
         self._loss: float | None = None
         self._eval_loss: float | None = None
         self.interrupted = False
@@ -85,6 +93,10 @@ class Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
     ) -> None:
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._stop)
+        self._began_at = state.global_step
+        if state.is_world_process_zero:
+            left = self.step_seconds and self.step_seconds * (state.max_steps - state.global_step)
+            self._watch.stepped(Step(state.global_step, state.max_steps, None, None, 0, 0, None, left))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -100,6 +112,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.interrupted = True
         self.restore()
+        self._watch.stopping()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -145,5 +158,6 @@ class Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
                 args.world_size * tally.tokens / tally.seconds,
                 args.world_size * tally.labels / tally.seconds,
                 tally.flops / tally.seconds / self._peak if self._peak else None,
+                tally.seconds / (state.global_step - self._began_at) * (state.max_steps - state.global_step),
             )
         )

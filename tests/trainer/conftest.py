@@ -152,6 +152,8 @@ class Seen:
     def stepped(self, step: Any) -> None:
         self.steps.append(step)
 
+    def stopping(self) -> None: ...
+
     def saved(self, checkpoint: str) -> None:
         self.checkpoints.append(checkpoint)
 
@@ -165,10 +167,11 @@ def sft(tiny: Path, tmp_path: Path) -> Train:
 
     def run(data: Path, *, resume: bool = False, out: str = "out", **keys: Any) -> tuple[Any, Seen]:
         from trainer.sft import Request, train
+        from trainer.sources import read_conversations
 
         recipe = {"model_name_or_path": str(tiny), "output_dir": str(tmp_path / out)} | RECIPE | keys
         seen = Seen()
-        return train(Request(recipe, data, resume=resume), seen), seen
+        return train(Request(recipe, data, read_conversations(data, include_rehearsal=False), resume), seen), seen
 
     return run
 

@@ -126,8 +126,10 @@ def test_an_architecture_that_carries_a_state_or_slides_a_window_is_refused() ->
         (Qwen3Config(use_sliding_window=True, sliding_window=64, max_window_layers=1), "sliding_attention"),
         (MambaConfig(), "linear_attention"),
     ):
-        with pytest.raises(UsageError, match=says):
+        with pytest.raises(UsageError, match=says) as refused:
             refuse_unfit(unfit, "unfit")
+        said = refused.value.hint.split("--set ")[1:]
+        assert [setting.count("=") for setting in said] == [1, 1, 1], "one --set a key, as the command takes them"
     small = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 32}
     refuse_leaks(Qwen3Config(**small, head_dim=16), "fit")
 

@@ -51,7 +51,10 @@ def test_ctrl_c_saves_and_resume_ends_like_a_run_that_was_left_alone(
                 process.send_signal(signal.SIGINT)
                 break
         said += process.stderr.read()
-    assert process.returncode == 0, said
+    assert process.returncode == 130, "as after every Ctrl-C: `train sft ... && train dpo ...` must not go on"
+    assert re.search(r"^80 steps, about \d+ (s|min) on this machine; Ctrl-C saves and stops$", said, re.MULTILINE), said
+    assert re.search(r"^step 1/80 .* learned   \d+ (s|min) left$", said, re.MULTILINE), said
+    assert "stopping after this step" in said
     stopped = re.search(r"stopped at step (\d+); go on with: psyllm train sft .* --resume", said.replace("\n", " "))
     assert stopped and int(stopped[1]) < 80
     assert not (tmp_path / "out" / "model.safetensors").exists()
@@ -59,6 +62,11 @@ def test_ctrl_c_saves_and_resume_ends_like_a_run_that_was_left_alone(
     resumed = psyllm(*words, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert f"checkpoint-{stopped[1]}" in resumed.stderr
+    again = psyllm(*words, "--resume")
+    assert "80 steps, none was left to train" in again.stderr
+    assert re.search(
+        r"^80 steps, \d+ epochs", (tmp_path / "out" / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     sft(corpus(), out="straight", **keys)
     assert (weights(tmp_path / "out") == weights(tmp_path / "straight")).all()
 
@@ -247,3 +255,30 @@ def test_the_bench_measures_our_trainer_and_trl_s_defaults_in_one_run(tmp_path: 
     assert [(r["case"]["layout"], r["error"]) for r in results] == [("trl", "")] * 2 + [("rows", ""), ("tree", "")]
     assert all(r["loss_tokens_per_s"] > 0 and 0 < r["mfu"] < 1 for r in results)
     assert results[3]["labels"] > 1.5 * results[2]["labels"], "trees hold less that is not learned"
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("rehearsal.jsonl:1 was made by the rehearsal backend", ()),
+        ("out already holds a training run", ("--include-rehearsal",)),
+        ("nothere holds no training run to resume", ("--resume", "--set", "output_dir=nothere")),
+        ("--set lora_r=[1: no YAML value", ("--set", "lora_r=[1")),
+    ],
+)
+def test_what_can_be_refused_without_torch_is_refused_before_it_loads(
+    tmp_path: Path, psyllm: Psyllm, said: str, words: tuple[str, ...]
+) -> None:
+    row: dict[str, Any] = {"id": "a", "rehearsal": True, "messages": [{"role": "user", "content": "x"}]}
+    row["messages"].append({"role": "assistant", "reasoning_content": "y", "content": "z"})
+    (tmp_path / "rehearsal.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    folder = "out" if "already" in said else "new"
+    (tmp_path / "recipe.yaml").write_text(f"output_dir: {folder}\n", encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "training.json").write_text("{}", encoding="utf-8")
+    env = {"PYTHONPROFILEIMPORTTIME": "1"}
+    refused = psyllm("train", "sft", "recipe.yaml", "--data", "rehearsal.jsonl", *words, env=env)
+    assert (refused.returncode, said in " ".join(refused.stderr.split())) == (2, True), refused.stderr[-500:]
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in refused.stderr.splitlines()}
+    assert not loaded & {"torch", "transformers", "trl", "datasets"}

@@ -58,7 +58,9 @@ def test_the_kept_reply_is_preferred_and_the_part_of_length_is_reported(
         "beta": 0.2,
         "eval_share": 0,
     }
-    outcome = train(Request(keys, corpus(preferences(8))), seen := Seen())
+    data = corpus(preferences(8))
+    pairs = read_conversations(data, include_rehearsal=False, pairs=True)
+    outcome = train(Request(keys, data, pairs), seen := Seen())
     losses = [entry["loss"] for entry in outcome.log if "loss" in entry]
     assert losses[0] == pytest.approx(0.6931, abs=1e-3)
     assert losses[-1] < 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from psyllm.errors import UsageError
-from tests.trainer.conftest import Train, dialogue, weights
+from psyllm.errors import Failure, UsageError
+from tests.trainer.conftest import Seen, Train, dialogue, weights
 
 pytestmark = pytest.mark.train
 Corpus = Callable[..., Path]
@@ -172,6 +173,10 @@ def test_keep_all_wants_a_template_that_keeps(sft: Train, corpus: Corpus, tmp_pa
         ({"attn_implementation": "sdpa"}, "does not keep the documents of a tree pack apart"),
         ({"attn_implementation": "sdpa", "layout": "rows"}, "does not keep the documents of a rows pack apart"),
         ({"max_length": 20}, re.escape("no turn is left to train on (")),
+        ({"max_length": None}, "max_length None"),
+        ({"max_steps": 0}, "max_steps 0"),
+        ({"eval_share": 1.5}, "eval_share 1.5"),
+        ({"beta": 0.1}, "unknown key 'beta'"),
         ({"eval_share": 1}, "nothing is left to train on"),
         ({"report_to": "wandb"}, "report_to wandb, but it is not installed"),
     ],
@@ -183,6 +188,52 @@ def test_wrong_recipes_are_refused_with_what_to_do(
         sft(corpus(), **keys)
     assert refused.value.hint
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_full_disk_is_said_and_the_last_good_checkpoint_goes_on(sft: Train, corpus: Corpus, tmp_path: Path) -> None:
+    keys = {"save_strategy": "steps", "save_steps": 2}
+    sft(corpus(), **keys)
+    out = tmp_path / "out"
+    straight = weights(out)
+    shutil.rmtree(out / "checkpoint-4")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
+    try:
+        with pytest.raises(Failure, match=r"out cannot be written: .*File too large") as failed:
+            sft(corpus(), resume=True, **keys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "make room" in failed.value.hint
+    _, seen = sft(corpus(), resume=True, **keys)
+    assert seen.facts["removed interrupted save"] == "checkpoint-4"
+    assert seen.facts["going on from"].endswith("checkpoint-2")
+    assert (weights(out) == straight).all()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "first"),
+    [
+        ({"gradient_checkpointing": False}, "--set gradient_checkpointing=true, a smaller max_length"),
+        ({"gradient_checkpointing": True}, "a smaller max_length"),
+    ],
+)
+def test_memory_that_gives_out_names_the_knob_to_turn_first(recipe: dict[str, Any], first: str) -> None:
+    import torch
+
+    from trainer.sft import Request, limited
+
+    with pytest.raises(Failure, match="out of memory") as failed:
+        limited(lambda *_: torch.empty(1 << 50))(Request(recipe, Path("corpus.jsonl"), []), Seen())
+    assert failed.value.hint.startswith(f"in this order: {first}")
+
+
+def test_a_model_that_was_not_written_whole_is_said(sft: Train, corpus: Corpus, tmp_path: Path) -> None:
+    sft(corpus(), max_steps=1)
+    model = tmp_path / "out" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:10_000])
+    with pytest.raises(UsageError, match="out cannot be loaded") as refused:
+        sft(corpus(), model_name_or_path=str(tmp_path / "out"), out="next")
+    assert "the folder whole" in refused.value.hint
 
 
 def test_a_template_that_drops_reasoning_is_refused(sft: Train, corpus: Corpus, tmp_path: Path) -> None:

@@ -93,6 +93,10 @@ def test_what_is_no_source_is_refused(tmp_path: Path, name: str) -> None:
         read(tmp_path / name)
 
 
+def test_an_export_is_read_whatever_its_file_is_called(corpus: Corpus) -> None:
+    assert read(corpus(name="corpus")) == read(corpus())
+
+
 def test_a_split_keeps_posts_whole_and_is_the_same_each_time(corpus: Corpus) -> None:
     everything = read(corpus([dialogue(n, 2) for n in range(40)]))
     train, held = split_by_post(everything, 0.2, seed=5)
