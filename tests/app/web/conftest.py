@@ -21,6 +21,8 @@ from tests.app.conftest import desk_in
 from tests.conftest import PSYLLM, clean_environment
 
 WIDE, PHONE = (1280, 900), (390, 844)
+FIRST_SEED = 3
+"""With today's prompts this one brings a run as the tests need it; others are tried after it."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +62,18 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with repaired turns, verdicts, and a dialogue rejected for its therapist, which has a fork."""
     desk = desk_in(tmp_path_factory.mktemp("shown"))
     desk.write("psyllm.toml", "[grow]\nmax_revisions = 1\n")
-    for seed in range(5):
+    for seed in range(FIRST_SEED, FIRST_SEED + 8):
         shutil.rmtree(desk.folder / "run", ignore_errors=True)
-        done = desk.psyllm("grow", "posts.jsonl", "--run", "run", "--limit", "16", "--seed", str(seed))
+        done = desk.psyllm("grow", "posts.jsonl", "--run", "run", "--seed", str(seed))
         assert done.returncode == 0, done.stderr
         with Run(desk.folder / "run") as run:
             rejected = [d for d in run.dialogues(Status.REJECTED) if d.reasons[0].role == "therapist"]
-        if rejected:
+            repaired = any(turn.drafts and turn.findings for d in run.dialogues() for turn in d.turns)
+        if rejected and repaired:
             done = desk.psyllm("trace", "fork", "run", rejected[0].id, "--step", "4", "--yes")
             assert done.returncode == 0, done.stderr
             return desk.folder / "run"
-    raise AssertionError("no seed brings a dialogue that is rejected for its therapist")
+    raise AssertionError("no seed brings both a repaired turn with verdicts and a rejection for its therapist")
 
 
 @pytest.fixture(scope="session")
