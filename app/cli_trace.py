@@ -15,7 +15,9 @@ trace = typer.Typer(
     no_args_is_help=True,
 )
 
-DialogueId = Annotated[str, typer.Argument(metavar="ID", help="Start of a dialogue id, or a post id.")]
+DialogueId = Annotated[
+    str, typer.Argument(metavar="ID", help="Start of a dialogue id, a post id, or the id of an exported row.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
 Status = Annotated[

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
-from corpus.ages import ages_of_minors
+from corpus.ages import ages_of_minors, years
 from corpus.people import names
 from corpus.words import alternatives, first_names, listed
 
-KINDS = ("EMAIL", "LINK", "USER", "ADDRESS", "PHONE", "WORKPLACE", "CHILD_AGE", "TEEN_AGE", "NAME")
+KINDS = ("EMAIL", "LINK", "USER", "ADDRESS", "PHONE", "WORKPLACE", "BIRTHDAY", "CHILD_AGE", "TEEN_AGE", "NAME")
 """Where two kinds claim the same words, the earlier wins."""
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(KINDS)}|METHOD)(?:_(\d+))?\]")
 _TEENS = range(13, 18)
@@ -109,6 +109,7 @@ def find(text: str) -> tuple[Found, ...]:
     found += [Found("NAME", *span) for span in names(text)]
     if _DIGIT.search(text):
         found += [Found("PHONE", *match.span()) for match in _PHONE.finditer(text) if _is_phone(match[0])]
+    if _AGE.search(text):
         found += [Found(_age_kind(text[start:end]), start, end) for start, end in ages_of_minors(text)]
     return tuple(_disjoint(found, taken=[match.span() for match in _PLACEHOLDER.finditer(text)]))
 
@@ -130,16 +131,19 @@ def _normal(kind: str, words: str) -> str:
     return re.sub(r"\D", "", words) if kind == "PHONE" else words.casefold().strip(" @/").removeprefix("u/")
 
 
-def _age_kind(digits: str) -> str:
-    return "TEEN_AGE" if int(digits) in _TEENS else "CHILD_AGE"
+def _age_kind(age: str) -> str:
+    return "TEEN_AGE" if years(age) in _TEENS else "CHILD_AGE"
 
 
 # ---------------------------------------------------------------- what has a shape of its own
 
+_MONTH = r"(?:jan|febr?|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)(?:uary|ch|il|ust|ember|ober)?\.?"
+_DAY = rf"(?:\d{{1,2}}(?:st|nd|rd|th)? (?:of )?{_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?)(?:,? (?:19|20)\d\d)?"
 _WORD = r"(?:St\.|[A-Z][\w'’-]*)"
 
 
 _DIGIT = re.compile(r"\d")
+_AGE = re.compile(r"\d|(?i:teen)")
 _STREET_END = r"(?:,? (?:[A-Z]{2}(?: \d{5})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})\b)?"
 
 
@@ -192,6 +196,9 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str] | None, re.Pattern[str]], ..
         ("ADDRESS", r"\d", r"\b(?i:p\.?\s?o\.? box) \d+\b"),
         ("ADDRESS", r"\d", r"\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b"),
         ("ADDRESS", r"\d", rf"\b{_WORD}(?: {_WORD})?, [A-Z]{{2}} \d{{5}}\b"),
+        ("BIRTHDAY", "(?i:birthday)", rf"(?i:\b({_DAY})(?: is| was| will be|'s)? my (?:\w+ )?birthday\b)"),
+        ("BIRTHDAY", "(?i:birthday)", rf"(?i:\bmy (?:\w+ )?birthday(?: is| was|'s)?(?: on)?(?: the)? ({_DAY})\b)"),
+        ("BIRTHDAY", "(?i:born)", rf"(?i:\bborn (?:on )?(?:the )?({_DAY})\b)"),
     )
     return tuple((kind, re.compile(mark) if mark else None, re.compile(shape)) for kind, mark, shape in table)
 
