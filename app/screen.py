@@ -62,8 +62,12 @@ def dollars(cost: float | None) -> str:
     return "no price" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:,.2f}"
 
 
+def calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
+
+
 def calls_wait(count: int) -> str:
-    return "1 call waits" if count == 1 else f"{count} calls wait"
+    return f"{calls(count)} {'waits' if count == 1 else 'wait'}"
 
 
 class GrowView:

@@ -20,6 +20,10 @@ from psyllm.records import Cleared, Critique, Dialogue, Evidence, Fact, Refused,
 from psyllm.runs import Run, StoredCall
 from psyllm.runs.steps import totals, tree
 
+COLUMNS = ("step", "calls", "role", "model", "in", "cached", "out", "s", "cost", "")
+WIDE = 100
+"""Columns of a terminal that shows all of them."""
+
 
 def show_command(folder: Path, short_id: str | None, step: int | None, *, as_json: bool = False) -> None:
     """Print one dialogue and its calls, or one call as sent and answered. Raises UsageError if there is none such."""
@@ -40,9 +44,10 @@ def show_command(folder: Path, short_id: str | None, step: int | None, *, as_jso
 def render_calls(calls: Sequence[StoredCall]) -> RenderableType:
     """The tree of rounds, nodes and calls, with what each took."""
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for heading in ("step", "calls", "role", "model", "in", "cached", "out", "s", "cost", ""):
-        number = heading in ("step", "in", "cached", "out", "s", "cost")
-        table.add_column(heading, justify="right" if number else "left", no_wrap=heading != "")
+    shown = [heading for heading in COLUMNS if out.width >= WIDE or heading not in ("model", "cached")]
+    for heading in shown:
+        words = heading in ("calls", "role", "model", "")
+        table.add_column(heading, justify="left" if words else "right", no_wrap=heading != "")
     rounds: set[int] = set()
     for node in tree(calls):
         for call in node.calls:
@@ -54,9 +59,9 @@ def render_calls(calls: Sequence[StoredCall]) -> RenderableType:
             notes = [*call.retries, *([f"did not fit: {call.error}"] if call.error else [])]
             spent = map(tokens, (call.prompt_tokens, call.cached_tokens, call.completion_tokens))
             took = (f"{call.seconds:.2f}", dollars(call.cost_usd))
-            table.add_row(
-                str(call.position), name, call.role, call.model, *spent, *took, Text("; ".join(notes), "yellow")
-            )
+            note = Text("; ".join(notes), "yellow")
+            cells: Sequence[str | Text] = (str(call.position), name, call.role, call.model, *spent, *took, note)
+            table.add_row(*(cell for heading, cell in zip(COLUMNS, cells, strict=True) if heading in shown))
     sums = totals(calls)
     footer = (
         f"{sums.calls} calls, {tokens(sums.prompt_tokens)} tokens in, {tokens(sums.completion_tokens)} out, "

@@ -14,6 +14,9 @@ from psyllm.reasons import meaning
 from psyllm.records import Status
 from psyllm.runs import Coverage, Run
 
+GAP = 6
+"""Columns between two tables that stand side by side where the terminal is wide enough."""
+
 
 def status_command(folder: Path) -> None:
     """Print the tables. Raises UsageError if there is no run."""
@@ -26,15 +29,20 @@ def status_command(folder: Path) -> None:
             out.print()
         coverage = run.coverage()
         if any(row.chosen for row in coverage) and not run.evaluation:
-            shares = Table.grid(padding=(0, 6))
-            modes = run.accepted_by_mode()
-            shares.add_row(_coverage(coverage), _shares("response mode", modes) if modes else "")
-            out.print(shares)
-            out.print()
+            shares, modes = [_coverage(coverage)], run.accepted_by_mode()
+            shares += [_shares("response mode", modes)] if modes else []
+            if sum(out.measure(table).maximum for table in shares) + GAP <= out.width:
+                beside = Table.grid(padding=(0, GAP))
+                beside.add_row(*shares)
+                shares = [beside]
+            for table in shares:
+                out.print(table)
+                out.print()
         if spend := run.spend():
             table = Table(title="calls by role", title_justify="left", box=None, header_style="bold", pad_edge=False)
             for heading in ("role", "calls", "tokens in", "cached", "out", "cost", "s/call", "misfits", "retried"):
-                table.add_column(heading, justify="left" if heading == "role" else "right", no_wrap=True)
+                left = heading == "role"
+                table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "tokens in")
             for s in spend:
                 share = f"{s.cached_tokens / s.prompt_tokens:.0%}" if s.prompt_tokens else "-"
                 table.add_row(

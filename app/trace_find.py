@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -17,7 +18,7 @@ from app.machine import show_json
 from app.screen import COLOURS, console, dollars, out, tokens
 from psyllm.errors import NoMatch, UsageError
 from psyllm.reasons import meaning, reason_codes
-from psyllm.records import ROLES, Status
+from psyllm.records import ROLES, Severity, Status
 from psyllm.runs import Run
 from psyllm.runs.find import END, START, Filter, Hit, Listed, count, find, reason_counts, search
 from psyllm.runs.index import Index
@@ -62,11 +63,15 @@ def reasons_command(folder: Path, wanted: Filter, *, as_json: bool) -> None:
             table.add_row(str(n.dialogues), share, n.code, n.role, n.modality, prompts, *more)
         out.print(table)
     if not counts:
-        raise NoMatch(f"no dialogue of {folder} has a reason", hint=f"psyllm status {folder} shows how it stands")
+        raise NoMatch(
+            f"nothing that matches in {folder} ended for a reason",
+            hint=f"psyllm status {folder} shows how it stands",
+        )
 
 
 def grep_command(folder: Path, pattern: str, role: str, *, limit: int, as_json: bool) -> None:
-    """Print where the words are said, latest first. Raises NoMatch if nowhere, UsageError for no word."""
+    """Print where the words are said, latest first. Raises NoMatch if nowhere, UsageError for no word or role."""
+    _known("--role", role, (*ROLES, "post"))
     with indexed(folder, words=True) as index:
         hits = search(index, pattern, role=role, limit=limit)
     if as_json:
@@ -108,17 +113,19 @@ def filter_of(
     since: str = "",
     words: str = "",
 ) -> Filter:
-    """A filter from the command line. Raises UsageError for a status, reason or role that does not exist."""
+    """A filter from the command line. Raises UsageError for a status, reason, severity or role that does not exist."""
     status = status.replace(" ", "_").replace("-", "_")
     codes = {code for group in reason_codes().values() for code in group}
-    for name, value, known in (
-        ("--status", status, tuple(Status)),
-        ("--reason", reason, tuple(sorted(codes))),
-        ("--role", role, (*ROLES, "dialogue", "run")),
-    ):
-        if value and value not in known:
-            raise UsageError(f"{name} {value!r} does not exist", hint=f"known: {', '.join(known)}")
+    _known("--status", status, tuple(Status))
+    _known("--reason", reason, tuple(sorted(codes)))
+    _known("--severity", severity, get_args(Severity))
+    _known("--role", role, (*ROLES, "dialogue", "run"))
     return Filter(status, reason, modality, severity, role, model, prompt, _unix_time(since) if since else 0.0, words)
+
+
+def _known(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value and value not in known:
+        raise UsageError(f"{option} {value!r} does not exist", hint=f"known: {', '.join(known)}")
 
 
 def _unix_time(since: str) -> float:

@@ -23,13 +23,16 @@ from rich.text import Text
 
 from app.editor import edit
 from app.machine import show_json
-from app.screen import COLOURS, STOPPED, console, dollars, out, tokens
+from app.screen import COLOURS, STOPPED, calls, console, dollars, out, tokens
 from psyllm import __version__
 from psyllm.errors import Failure, NoMatch, UsageError
 from psyllm.journal import Journal
 from psyllm.logs import configure
 from psyllm.records import Dialogue, Status
 from psyllm.runs import Run, StoredCall
+from psyllm.runs.find import Filter, find
+from psyllm.runs.index import Index
+from psyllm.runs.steps import totals
 from psyllm.settings import load_settings
 
 if TYPE_CHECKING:
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from graphs.retrace import Origin
 
 Result = TypeVar("Result")
-"""Exit code after Ctrl-C, as shells expect."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ def replay_command(place: Place) -> None:
         done = _run(replay(origin, journal, place.prompt))
     if place.as_json:
         show_json(done)
-    else:
-        _side_by_side(done.old, done.new)
+        return
+    if place.prompt and done.old.messages == done.new.messages:
+        console.print(f"{place.prompt} changes nothing of what this step is sent", style="yellow")
+    _side_by_side(done.old, done.new)
 
 
 def fork_command(place: Place, *, edit: bool, yes: bool) -> None:
@@ -106,15 +110,41 @@ def _known(run: Run, fork_id: str) -> Dialogue | None:
 
 
 def _estimate(fork: Fork) -> None:
-    origin, sums = fork.origin, fork.estimate
+    origin, here = fork.origin, len(fork.shared)
     how = "with an edited reply" if fork.reply else "asked again" if fork.sample else "with what was changed"
+    whole = _if_accepted(fork) if origin.dialogue.status is not Status.ACCEPTED else ""
+    sums = fork.estimate
     console.print(
-        f"fork of {origin.dialogue.id} at step {len(fork.shared)} ({origin.call.role}, {origin.call.path}), {how}:"
-        f" {len(fork.shared)} calls come from the journal. If it goes on like its parent, it pays {sums.calls} calls,"
+        f"fork of {origin.dialogue.id} at step {here} ({origin.call.role}, {origin.call.path}), {how}:"
+        f" {here} calls come from the journal. If it goes on like its parent, it pays {calls(sums.calls)},"
         f" {tokens(sums.prompt_tokens)} tokens in, {tokens(sums.completion_tokens)} out, {dollars(sums.cost_usd)},"
-        f" {sums.seconds:.0f} s.",
+        f" {sums.seconds:.0f} s{whole}.",
         soft_wrap=True,
     )
+    for ref, _ in fork.edition.changed:
+        if fork.sample:
+            console.print(f"{ref.id}@{ref.version} is word for word what the run has", style="yellow")
+        elif ref.id not in fork.used:
+            console.print(f"no call from step {here} on was made with {ref.id}: the edit changes none", style="yellow")
+
+
+def _if_accepted(fork: Fork) -> str:
+    """What accepted dialogues of the run take for so many rounds beyond the calls shared; empty if there are none."""
+    with Index(fork.origin.run) as index:
+        index.refresh()
+        rows = [row for row in find(index, Filter(status=Status.ACCEPTED)) if row.forked_from is None]
+    if not rows:
+        return ""
+    plan, shared = fork.origin.dialogue.plan, totals(fork.shared)
+    dialogues = sum(row.rounds for row in rows) / len(plan.rounds) if plan else len(rows)
+    more = round(sum(row.calls for row in rows) / dialogues) - shared.calls
+    if more <= fork.estimate.calls:
+        return ""
+    sent = max(0, round(sum(row.prompt_tokens for row in rows) / dialogues) - shared.prompt_tokens)
+    costs = [row.cost_usd for row in rows if row.cost_usd is not None]
+    priced = len(costs) == len(rows) and shared.cost_usd is not None
+    cost = max(0.0, sum(costs) / dialogues - (shared.cost_usd or 0.0)) if priced else None
+    return f"; if it is accepted like others here, about {calls(more)}, {tokens(sent)} tokens in, {dollars(cost)}"
 
 
 def _grown(fork: Fork) -> Dialogue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -47,8 +47,16 @@ class Fork:
     @property
     def estimate(self) -> Totals:
         """What the parent took from this step on; an edited reply costs nothing."""
-        rest = self.origin.calls[len(self.shared) :]
-        return totals(call for call in rest if self.reply is None or visit(call) != visit(self.origin.call))
+        return totals(call for call in self._rest if self.reply is None or visit(call) != visit(self.origin.call))
+
+    @property
+    def used(self) -> Set[str]:
+        """Ids of the prompts with which the parent's calls from this step on were made."""
+        return {prompt.partition("@")[0] for call in self._rest for prompt in call.prompts}
+
+    @property
+    def _rest(self) -> Sequence[StoredCall]:
+        return self.origin.calls[len(self.shared) :]
 
 
 def prepare(origin: Origin, prompt_file: Path | None = None, reply: BaseModel | None = None) -> Fork:

@@ -163,8 +163,9 @@ def _own(file: Path) -> tuple[str, str]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            f"{file} cannot be read: {error}", hint="name a prompt file, e.g. prompts/modalities/cbt.md"
+            f"{file} cannot be read: {why}", hint="name a prompt file, e.g. prompts/modalities/cbt.md"
         ) from error
     found = re.search(r"^id:\s*[\"']?([a-z][a-z0-9_]*)", text, re.MULTILINE)
     return (found[1] if found else file.stem), text

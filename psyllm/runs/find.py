@@ -134,7 +134,10 @@ def count(index: Index, wanted: Filter | None = None) -> int:
 
 
 def reason_counts(index: Index, wanted: Filter | None = None) -> tuple[ReasonCount, ...]:
-    """Reasons by modality and prompt version, most dialogues first. Forks are experiments and not counted."""
+    """Reasons by modality and prompt version, most dialogues first, of as many the largest share first.
+
+    Forks are experiments and not counted.
+    """
     where, values = _where(wanted or Filter())
     rows = index.db.execute(
         "SELECT r.code, r.role, d.modality, r.prompts, count(DISTINCT d.id) FROM dialogues d"
@@ -161,7 +164,7 @@ def reason_counts(index: Index, wanted: Filter | None = None) -> tuple[ReasonCou
         )
         for code, role, modality, prompts, dialogues in rows
     ]
-    return tuple(sorted(counts, key=lambda c: (-c.dialogues, c.code, c.modality, c.prompts)))
+    return tuple(sorted(counts, key=lambda c: (-c.dialogues, c.of, c.code, c.modality, c.prompts)))
 
 
 def crossed(index: Index) -> tuple[tuple[str, str, int, int], ...]:

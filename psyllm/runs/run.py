@@ -176,10 +176,15 @@ class Run:
             )
         )
         rows = [row for row in rows if short_id in (row[0], row[2])] or rows
-        if len(rows) != 1:
-            found = ", ".join(row[0] for row in rows[:8]) or "none"
-            raise (UsageError if rows else NoMatch)(
-                f"{len(rows)} dialogues of {self.folder} match {short_id!r}: {found}",
+        if not rows:
+            raise NoMatch(
+                f"no dialogue of {self.folder} has an id or post id that begins with {short_id!r}",
+                hint=f"psyllm trace ls {self.folder} lists them",
+            )
+        if len(rows) > 1:
+            found = ", ".join(f"{row[0][:8]} ({row[2]})" for row in rows[:8])
+            raise UsageError(
+                f"{len(rows)} dialogues of {self.folder} begin with {short_id!r}: {found}{' ...' if rows[8:] else ''}",
                 hint="give more of the dialogue's id, or of its post's",
             )
         return Dialogue.model_validate_json(inflate(rows[0][1]))

@@ -83,6 +83,14 @@ def test_a_rejected_dialogue_is_shown_with_its_reason_and_where_it_stands(desk: 
     assert "template_trace (therapist, round 2): as it were" in text
 
 
+def test_status_cuts_nothing_off_on_a_terminal_of_80_columns(grown: tuple[Desk, Done]) -> None:
+    desk, _ = grown
+    narrow = desk.psyllm("status", "run", env={"COLUMNS": "80"}).stdout
+    assert "by response mode" in narrow and "…" not in narrow
+    beside = desk.psyllm("status", "run", env={"COLUMNS": "140"}).stdout
+    assert re.search("by modality +by response mode", beside)
+
+
 def test_status_of_a_run_under_way_counts_what_is_open(desk: Desk) -> None:
     journal = Journal.open(desk.folder / "more", {}, "0")
     journal.add_posts((n, Post(id=f"p{n}", text="x")) for n in range(3))

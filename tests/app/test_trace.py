@@ -108,6 +108,8 @@ def test_nothing_found_is_exit_1_with_the_next_step(traced: Desk) -> None:
 def test_a_filter_that_cannot_be_meant_is_refused(traced: Desk) -> None:
     refused(traced.psyllm("trace", "ls", "run", "--status", "done"), "'done'", "accepted, rejected")
     refused(traced.psyllm("trace", "ls", "run", "--role", "nurse"), "'nurse'", "therapist")
+    refused(traced.psyllm("trace", "ls", "run", "--severity", "grave"), "'grave'", "moderate")
+    refused(traced.psyllm("trace", "grep", "run", "bus", "--role", "nurse"), "'nurse'", "post")
     refused(traced.psyllm("trace", "ls", "run", "--since", "lately"), "'lately'", "2h")
     refused(traced.psyllm("trace", "grep", "run", "..."), "no word")
     refused(traced.psyllm("trace", "diff", "run", "a", "b", "--only", "all"), "'all'")
@@ -135,6 +137,15 @@ def test_show_ends_with_the_tree_of_calls(traced: Desk) -> None:
     assert Dialogue.model_validate(whole["dialogue"]) == dialogue
     one = printed(traced.psyllm("trace", "show", "run", dialogue.id, "--step", "2", "--json"))
     assert [text for _, text in one["messages"]] == [text for _, text in calls[2].messages]
+
+
+def test_the_tree_of_calls_is_whole_on_a_terminal_of_80_columns(traced: Desk) -> None:
+    dialogue, calls = rejected(traced)
+    text = traced.psyllm("trace", "show", "run", dialogue.id, env={"COLUMNS": "80"}).stdout
+    tree = text[text.index("step  calls") :]
+    assert "…" not in tree
+    for call in calls:
+        assert re.search(rf"^ *{call.position} .*{call.role} .*{call.seconds:.2f}", tree, re.MULTILINE), call.path
 
 
 def test_why_names_evidence_step_and_role_and_a_command_that_works(own: Desk) -> None:
@@ -255,6 +266,28 @@ def test_a_fork_goes_on_from_the_step_and_leaves_its_parent_untouched(own: Desk)
     again = own.psyllm(*command)
     assert (again.returncode, "exists already" in again.stderr) == (0, True)
     assert fork.id[:8] in again.stdout
+
+
+def test_before_it_pays_a_fork_says_what_an_accepted_dialogue_takes_and_whether_the_edit_matters(own: Desk) -> None:
+    dialogue, calls = rejected(own)
+    step = blamed_step(calls)
+    assert dialogue.plan is not None
+    with Run(own.folder / "run") as run:
+        accepted = [(len(tuple(run.calls(d.id))), len(d.turns)) for d in run.dialogues(Status.ACCEPTED)]
+    a_round = sum(calls for calls, _ in accepted) / sum(rounds for _, rounds in accepted)
+    more = round(a_round * len(dialogue.plan.rounds)) - step.position
+    fork = ("trace", "fork", "run", dialogue.id, "--step", str(step.position))
+    edited = " ".join(own.psyllm(*fork, "--prompt", edited_modality(own, step)).stderr.split())
+    assert f"about {more} calls" in edited
+    assert "with what was changed" in edited and "word for word" not in edited and "the edit changes none" not in edited
+    name = next(prompt.partition("@")[0] for prompt in step.prompts if not prompt.startswith("therapist@"))
+    same = own.psyllm(*fork, "--prompt", str(SHIPPED / "modalities" / f"{name}.md")).stderr
+    assert re.search(rf"{name}@\S+ is word for word what the run has", same)
+    planner = (SHIPPED / "roles" / "planner.md").read_text(encoding="utf-8")
+    elsewhere = own.psyllm(*fork, "--prompt", own.write("planner.md", f"{planner}\n{OTHER_PROMPT}")).stderr
+    assert f"no call from step {step.position} on was made with planner" in elsewhere
+    beside = own.psyllm("trace", "replay", *fork[2:], "--prompt", "planner.md").stderr
+    assert "planner.md changes nothing of what this step is sent" in beside
 
 
 def test_growing_on_after_a_fork_makes_the_same_dialogues(own: Desk) -> None:

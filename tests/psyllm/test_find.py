@@ -109,8 +109,8 @@ def test_reasons_are_counted_by_modality_and_prompts_of_the_blamed_role_and_fork
         index.refresh()
         counts = [(c.code, c.modality, c.prompts[0], c.dialogues, c.of) for c in reason_counts(index)]
     assert counts == [
-        ("parroting", "cbt", "cbt@1.1#bbbbbbbbbbbb", 1, 2),
         ("template_trace", "cbt", "cbt@1.0#aaaaaaaaaaaa", 1, 1),
+        ("parroting", "cbt", "cbt@1.1#bbbbbbbbbbbb", 1, 2),
         ("template_trace", "cbt", "cbt@1.1#bbbbbbbbbbbb", 1, 2),
     ]
 

@@ -22,6 +22,8 @@ from tests.conftest import PSYLLM, clean_environment
 
 WIDE, PHONE = (1280, 900), (390, 844)
 expect.set_options(timeout=20_000)
+FIRST_SEED = 3
+"""With today's prompts this one brings a run as the tests need it; others are tried after it."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with repaired turns, verdicts, and a dialogue rejected for its therapist, which has a fork."""
     desk = desk_in(tmp_path_factory.mktemp("shown"))
     desk.write("psyllm.toml", "[grow]\nmax_revisions = 1\n")
-    for seed in range(20):
+    for seed in range(FIRST_SEED, FIRST_SEED + 20):
         shutil.rmtree(desk.folder / "run", ignore_errors=True)
-        done = desk.psyllm("grow", "posts.jsonl", "--run", "run", "--limit", "16", "--seed", str(seed))
+        done = desk.psyllm("grow", "posts.jsonl", "--run", "run", "--seed", str(seed))
         assert done.returncode == 0, done.stderr
         with Run(desk.folder / "run") as run:
             repaired = any(turn.drafts and turn.findings for d in run.dialogues() for turn in d.turns)
