@@ -34,7 +34,6 @@ from psyllm.settings import Rules, Settings, load_settings
 
 if TYPE_CHECKING:
     from graphs.grow import Grower, Tally
-    from psyllm.calls import Caller
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ async def _grow(
                 console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
             if options.review:
                 console.print(f"accepted dialogues wait for a person: psyllm view {options.run}", soft_wrap=True)
-            width = _open_dialogues(caller, options.concurrency)
+            places = sum(each.places for each in {each.name: each for each in caller.endpoints.values()}.values())
             with growing(cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
                 grower = Grower(
                     cast,
@@ -183,7 +182,7 @@ async def _grow(
                     waiting,
                     total=waiting.total,
                     before=waiting.before,
-                    open_dialogues=width,
+                    open_dialogues=2 * places,
                     on_dialogue=lambda _: show.refresh(),
                     reviews=Labels(options.run) if options.review else None,
                 )
@@ -192,12 +191,6 @@ async def _grow(
                     await grower.run()
             journal.flush()
             return grower.tally, grower.tally.done < grower.tally.total
-
-
-def _open_dialogues(caller: Caller, concurrency: int | None) -> int:
-    """Twice the places of all models: `concurrency` is each one's, but not a desk's, where calls may wait for days."""
-    places = {endpoint.name: endpoint.settings for endpoint in caller.endpoints.values()}.values()
-    return 2 * sum((model.kind != "desk" and concurrency) or model.concurrency for model in places)
 
 
 def _at_desk(run: Path) -> str:
