@@ -15,7 +15,7 @@ import json
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ import structlog
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
+from psyllm.budget import Spent
 from psyllm.chat import Transient, retrying
 from psyllm.desk import Desk
 from psyllm.endpoints import Address, Endpoint
@@ -55,6 +56,11 @@ class Meter:
     at_desk: int = 0
     """Calls that wait at the desk now."""
 
+    def spent(self, before: Spent) -> Spent:
+        """This, and what was spent before."""
+        tokens = self.usage["prompt"] + self.usage["completion"]
+        return Spent(before.cost_usd + self.cost_usd, before.tokens + tokens, before.unpriced)
+
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
@@ -79,6 +85,8 @@ class Caller:
         self.meter = Meter()
         self.stopping = asyncio.Event()
         """When set, calls in flight end, and no new one starts."""
+        self.on_answer: Callable[[], None] = lambda: None
+        """Called when an answer has been paid, and counted."""
         self._positions: dict[str, int] = defaultdict(int)
         self._rehearsed: set[str] = set()
 
@@ -310,6 +318,7 @@ class Caller:
         meter.usage["completion"] += usage.completion
         meter.cost_usd += cost or 0.0
         meter.unpriced = meter.unpriced or cost is None
+        self.on_answer()
 
 
 def _check_budget(settings: ModelSettings, step: Step, role: Role, messages: tuple[Message, ...]) -> None:
