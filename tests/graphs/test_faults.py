@@ -7,6 +7,7 @@ import json
 import socket
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dialogue]
     return {dialogue.id: dialogue for dialogue in asyncio.run(grown())}
 
 
-def lines(log: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
+def answers(log: Path) -> list[dict[str, Any]]:
+    """The server's log of what it answered."""
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return [entry for entry in entries if entry["event"] == "out"]
 
 
 @pytest.mark.parametrize("storm", STORMS)
@@ -51,12 +54,9 @@ async def test_a_storm_changes_no_dialogue_loses_none_and_pays_no_answer_twice(
         model = served(server.base_url, send_seed=True, tries=8)
         grown = await grow(tmp_path / "run", model, SHORT, POSTS, 8)
     assert {dialogue.id: dialogue for dialogue in grown} == undisturbed
-    ended = [entry for entry in lines(log) if entry["event"] == "out"]
-    answered = Counter(
-        entry["key"]
-        for entry in ended
-        if entry["status"] == 200 and not {"bad_json", "empty"} & set(entry["planted"])  # type: ignore[call-overload]
-    )
+    ended = answers(log)
+    whole = [entry for entry in ended if entry["status"] == 200 and not {"bad_json", "empty"} & {*entry["planted"]}]
+    answered = Counter(entry["key"] for entry in whole)
     assert set(answered.values()) == {1}
     with Run(tmp_path / "run") as run:
         retried = sum(spend.retried for spend in run.spend())
@@ -69,36 +69,35 @@ async def test_an_endpoint_that_is_dead_for_a_while_costs_no_dialogue(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path / "server.jsonl"
-    server = RehearsalProcess(port=port, log=log, latency_ms=30)
-    went: list[str] = []
-    monkeypatch.setattr(endpoints.Address, "lost", _told(endpoints.Address.lost, went))
+    server = RehearsalProcess(port=port, latency_ms=30)
+    under_way, gone = asyncio.Event(), asyncio.Event()
+    lost = Counter[str]()
+    found_gone = endpoints.Address.lost
+
+    def counted(address: endpoints.Address) -> None:
+        lost[address.base_url] += 1
+        if lost.total() == 16:
+            gone.set()
+        found_gone(address)
+
+    monkeypatch.setattr(endpoints.Address, "lost", counted)
     grown: list[Dialogue] = []
     try:
         async with table(tmp_path / "run", served(server.base_url, send_seed=True, tries=8), SHORT) as seats:
             cast, caller, journal = seats
+            caller.on_answer = lambda: under_way.set() if caller.meter.calls >= 20 else None
             grower = Grower(cast, caller, journal, POSTS, open_dialogues=8, on_dialogue=grown.append)
             running = asyncio.create_task(grower.run())
-            while caller.meter.calls < 20:
-                await asyncio.sleep(0.01)
+            await under_way.wait()
             server.stop()
-            while len(went) < 16:
-                await asyncio.sleep(0.01)
+            await gone.wait()
             assert "cannot be reached" in caller.troubled()[0]
-            server = RehearsalProcess(port=port, log=log)
+            server = RehearsalProcess(port=port)
             await running
             assert caller.troubled() == []
     finally:
         server.stop()
     assert {dialogue.id: dialogue for dialogue in grown} == undisturbed
-
-
-def _told(lost: object, went: list[str]) -> object:
-    def also(address: endpoints.Address) -> None:
-        went.append(address.base_url)
-        lost(address)  # type: ignore[operator]
-
-    return also
 
 
 async def test_an_endpoint_that_breaks_for_good_stops_the_run_which_then_goes_on(
