@@ -104,5 +104,5 @@ async def diagnose(cast: Cast, step: Step, turns: Sequence[Turn]) -> DiagnosisRe
         ),
         refs=(role.ref,),
     )
-    answer, _ = await cast.asker.ask(step, prompt, diagnosis_schema(cast.knowledge, disorders))
+    answer, _ = await cast.asker.ask(step, prompt, diagnosis_schema(cast.knowledge, tuple(sorted(disorders))))
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,15 @@ from agents.schema import Sentence
 from prompts.blocks import TRANSCRIPT_END, client_block, revise_block, transcript
 from psyllm.messages import Message, Prompt, Step
 from psyllm.records import CasePlan, PatientDraft, Turn
+
+LENGTHS = (
+    "one line, under fifteen words",
+    "two or three sentences",
+    "two or three sentences",
+    "four or five sentences",
+    "as long as what breaks loose, up to eight sentences",
+)
+"""What a message wants to be: drawn for each, because models left to themselves write all of one length."""
 
 
 class PatientReply(BaseModel):
@@ -27,7 +37,13 @@ async def speak(
 ) -> PatientReply:
     """One call: the client's next turn, or a better version of the last draft."""
     role = cast.library.roles["patient"]
-    task = role.render("task", round=step.round, rounds=len(plan.rounds), may_end=step.round >= cast.rules.min_rounds)
+    task = role.render(
+        "task",
+        round=step.round,
+        rounds=len(plan.rounds),
+        may_end=step.round >= cast.rules.min_rounds,
+        length=length_of(cast.rules.seed, step),
+    )
     parts = [client_block(plan.profile, plan.rounds), *transcript(turns, numbered=False), TRANSCRIPT_END, task]
     if drafts:
         parts += [revise_block("\n".join(drafts[-1].sentences), drafts[-1].critique.guidance), role.render("revise")]
@@ -38,3 +54,13 @@ async def speak(
     )
     answer, _ = await cast.asker.ask(step, prompt, PatientReply)
     return answer
+
+
+def length_of(seed: int, step: Step) -> str:
+    """The length of this round's message, by seed, post and round alone; another one than that of the round before."""
+    drawn = ""
+    for round_ in range(1, step.round + 1):
+        left = [length for length in LENGTHS if length != drawn]
+        number = hashlib.sha256(f"{seed}/{step.post_id}/{step.repeat}/{round_}/length".encode()).digest()
+        drawn = left[int.from_bytes(number[:4], "big") % len(left)]
+    return drawn

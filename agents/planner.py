@@ -96,7 +96,7 @@ def plan_schema(ids: tuple[str, ...], min_rounds: int, max_rounds: int) -> type[
         __base__=PlanReply,
         rounds=(list[Line], Field(min_length=min_rounds, max_length=max_rounds)),
         chosen=(choice, ...),
-        rejected=(list_of(rejected), Field(min_length=min(2, len(ids) - 1), max_length=min(3, len(ids) - 1))),
+        rejected=(list_of(rejected), Field(min_length=min(1, len(ids) - 1), max_length=min(3, len(ids) - 1))),
     )
     schema.first = ids[0]
     return schema

@@ -36,6 +36,7 @@ class Soak:
     def __init__(self, folder: Path, server: RehearsalProcess, log: Path, copies: int, seed: int) -> None:
         self.folder = folder
         self.log = log
+        self._read = self._requests = 0
         self.lots = random.Random(seed)  # noqa: S311 (no secret)
         posts = [json.loads(line) for line in (ROOT / "examples" / "posts.jsonl").read_text("utf-8").splitlines()]
         lines = (json.dumps(post | {"id": f"{post['id']}-{n}"}) + "\n" for n in range(copies) for post in posts)
@@ -55,8 +56,14 @@ class Soak:
         )
 
     def requests(self) -> int:
+        """How many requests have come in so far, in all."""
         with self.log.open("rb") as lines:
-            return sum(b'"event": "in"' in line for line in lines)
+            lines.seek(self._read)
+            for line in lines:
+                if line.endswith(b"\n"):
+                    self._read += len(line)
+                    self._requests += b'"event": "in"' in line
+        return self._requests
 
     def disturbed(self, process: subprocess.Popen[bytes]) -> signal.Signals | None:
         """The signal that ended this start after some requests; None if the run was over before."""
@@ -123,6 +130,8 @@ def main() -> None:
                 if number is None:
                     break
                 sent[number.name] += 1
+                if sent.total() % 10 == 0:
+                    print(f"{sent.total()} signals, {soak.requests()} requests", file=sys.stderr)
             soak.finish("disturbed")
             repaid = soak.requests() - 2 * paid
         found = differences(folder / "undisturbed", folder / "disturbed")

@@ -79,6 +79,7 @@ _HARMLESS_IF = re.compile(
     r"\b(?:as|even) if\b|\bif (?:i'm|i am) (?:being )?honest\b|\bif (?:that|it) makes sense\b"
     r"|\bif (?:anything|ever)\b|\bif (?:i'm|i am) (?:\w+ )?lucky\b"
     r"|\bif (?:that|it) matters\b|\bif you (?:ask me|like|know what)\b"
+    r"|\b(?:can't|cannot|don't|never|only) (?:\w+ ){1,4}unless\b"
 )
 _SUPPOSED = re.compile(r"\b(?:if|unless|i'll|i will|would|wouldn't|might|could|probably|\w+'d)\b")
 _FEARED = re.compile(

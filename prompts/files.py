@@ -60,7 +60,7 @@ SECTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "system": {"modalities": "- cbt: ..."},
         "task": {"candidates": ("cbt", "act"), "min_rounds": 2, "max_rounds": 4},
     },
-    "patient": {"system": {}, "task": {"round": 1, "rounds": 2, "may_end": False}, "revise": {}},
+    "patient": {"system": {}, "task": {"round": 1, "rounds": 2, "may_end": False, "length": "one line"}, "revise": {}},
     "diagnostician": {
         "system": {"risk_levels": "..."},
         "task": {"round": 2, "first": 3, "last": 4, "standing": ("mdd.A1 asserts s1",)},

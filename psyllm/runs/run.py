@@ -145,25 +145,33 @@ class Run:
         facts: dict[str, Any] = json.loads(self.meta["fingerprint"])
         return facts
 
+    @property
+    def evaluation(self) -> bool:
+        """Whether it holds the talks of an evaluation, and no corpus."""
+        return "eval.kind" in self.fingerprint
+
     def dialogues(self, status: Status | None = None, *, forks: bool = False) -> Iterator[Dialogue]:
         """Every dialogue, in the order of its post in the input. A fork is an experiment: only with `forks`."""
-        for row in self._rows(
-            "SELECT t.body FROM dialogues d JOIN texts t ON t.id = d.record_id LEFT JOIN posts p ON p.id = d.post_id"
+        query = (
+            "SELECT d.record_id FROM dialogues d LEFT JOIN posts p ON p.id = d.post_id"
             " WHERE (?1 IS NULL OR d.status = ?1) AND (?2 OR d.forked_from IS NULL)"
-            " ORDER BY p.position, d.repeat, d.id",
-            (status, forks),
-        ):
-            yield Dialogue.model_validate_json(inflate(row[0]))
+            " ORDER BY p.position, d.repeat, d.id"
+        )
+        for database in self.databases:
+            for (record_id,) in database.execute(query, (status, forks)):
+                yield Dialogue.model_validate_json(self._text(database, record_id))
 
     def dialogue(self, short_id: str) -> Dialogue:
-        """The dialogue whose id, or post id, starts like this; a post id stands for the dialogue grown from it.
+        """The dialogue whose id, or post id, starts like this, or that an exported row of this id was made of.
 
+        A post id stands for the dialogue grown from it.
         Raises NoMatch for none, UsageError for several.
         """
         rows = list(
             self._rows(
                 "SELECT d.id, t.body, d.post_id FROM dialogues d JOIN texts t ON t.id = d.record_id"
-                " WHERE substr(d.id, 1, ?1) = ?2 OR (substr(d.post_id, 1, ?1) = ?2 AND d.forked_from IS NULL)",
+                " WHERE substr(d.id, 1, ?1) = ?2 OR (substr(d.post_id, 1, ?1) = ?2 AND d.forked_from IS NULL)"
+                " OR substr(?2, 1, length(d.id) + 1) = d.id || '/'",
                 (len(short_id), short_id),
             )
         )
