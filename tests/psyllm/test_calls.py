@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,8 +12,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from psyllm.calls import Caller, Endpoint
+from psyllm.calls import Caller
 from psyllm.chat import chat_model, http_session
+from psyllm.endpoints import endpoint_of
 from psyllm.errors import Failure
 from psyllm.journal import DATABASE, Journal
 from psyllm.messages import Message, Prompt, Step
@@ -54,8 +54,8 @@ async def calling(folder: Path, settings: ModelSettings) -> AsyncIterator[Caller
     journal = Journal.open(folder, {}, "0")
     try:
         async with http_session() as session:
-            chat = chat_model(settings, "m", settings.base_url, session)
-            endpoint = Endpoint("m", settings, chat, settings.base_url, asyncio.Semaphore(4))
+            chats = {url: chat_model(settings, "m", url, session) for url in settings.base_urls}
+            endpoint = endpoint_of("m", settings, chats, 4)
             yield Caller(journal, dict.fromkeys(ROLES, endpoint), seed=7)
     finally:
         journal.close()
@@ -67,13 +67,26 @@ def stored(folder: Path) -> list[StoredCall]:
 
 
 @pytest.mark.parametrize(
-    "fault", ["rate_limit", "rate_limit_bare", "server_error", "bad_json", "truncate", "disconnect", "empty", "hang"]
+    "fault",
+    [
+        "rate_limit",
+        "rate_limit_bare",
+        "unavailable",
+        "server_error",
+        "bad_json",
+        "truncate",
+        "disconnect",
+        "empty",
+        "enormous",
+        "hang",
+        "drip",
+    ],
 )
 async def test_a_transport_fault_is_retried_and_written_down(tmp_path: Path, fault: str) -> None:
     faults = {fault: 1.0}
     log = tmp_path / "server.jsonl"
     with RehearsalProcess(http_faults=faults, http_fault_tries=1, fault_rate=0, log=log) as server:
-        settings = model(server.base_url, timeout_s=2 if fault == "hang" else 30)
+        settings = model(server.base_url, timeout_s=1 if fault in ("hang", "drip") else 30)
         async with calling(tmp_path / "run", settings) as caller:
             answer, _ = await caller.ask(STEP, PROMPT, PatientReply)
     assert answer.sentences
@@ -155,6 +168,27 @@ async def test_a_cut_answer_is_asked_for_again_shorter(tmp_path: Path) -> None:
         async with calling(tmp_path / "run", model(server.base_url)) as caller:
             with pytest.raises(Failure, match="cut off"):
                 await caller.ask(STEP, PROMPT, PatientReply)
+
+
+async def test_a_refusal_is_kept_and_the_model_is_asked_again(tmp_path: Path) -> None:
+    with RehearsalProcess(http_faults={"refusal": 1.0}, fault_rate=0) as server:
+        async with calling(tmp_path / "run", model(server.base_url)) as caller:
+            with pytest.raises(Failure) as failure:
+                await caller.ask(STEP, PROMPT, PatientReply)
+    assert (failure.value.boundary, failure.value.fatal) == ("schema", False)
+    assert [call.reply for call in stored(tmp_path / "run")] == ["I can't help with that."] * 3
+
+
+async def test_a_clock_that_is_set_back_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = iter(range(1000, 0, -1))
+    monkeypatch.setattr(time, "time", lambda: next(hours) * 3600.0)
+    with RehearsalProcess(http_faults={"rate_limit_bare": 1.0}, http_fault_tries=1, fault_rate=0) as server:
+        for _ in range(2):
+            async with calling(tmp_path / "run", model(server.base_url)) as caller:
+                await caller.ask(STEP, PROMPT, PatientReply)
+    assert caller.meter.reused == 1, "the answer is found whatever the time is"
+    (call,) = stored(tmp_path / "run")
+    assert 0 <= call.seconds < 60
 
 
 async def test_a_finished_call_is_never_paid_again(tmp_path: Path, scripted: Start) -> None:
