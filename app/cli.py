@@ -19,7 +19,7 @@ from app.cli_intake import intake
 from app.cli_prompt import prompt
 from app.cli_trace import trace
 from app.cli_train import chat, serve, train
-from app.options import ClientWords, LogJson, PromptFolder, RecipeFile, RunFolder, SettingsFile, example
+from app.options import ClientWords, Json, LogJson, PromptFolder, RecipeFile, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
 
@@ -85,11 +85,25 @@ def grow(
     review: Annotated[
         bool, typer.Option("--review", help="Let a person accept, reject or send back what would be accepted.")
     ] = False,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(metavar="USD", min=0, help="Stop when the run, over all its starts, has cost this."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Stop when it has used so many tokens, in and out.")
+    ] = None,
+    max_hours: Annotated[
+        float | None, typer.Option(metavar="H", min=0, help="Stop this start after so many hours.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try dialogues that failed once more, and nothing else.")
+    ] = False,
     settings: SettingsFile = None,
     log_json: LogJson = False,
 ) -> None:
     """Grow dialogues from posts. Ctrl-C stops cleanly; the same command goes on where it stopped."""
     from app.grow import GrowOptions, grow_command
+    from psyllm.budget import Budget
 
     grow_command(
         GrowOptions(
@@ -111,16 +125,22 @@ def grow(
             settings=settings,
             log_json=log_json,
             review=review,
+            budget=Budget(max_cost, max_tokens, max_hours),
+            failed="only" if retry_failed else "leave",
         )
     )
 
 
 @app.command(epilog=example("psyllm status runs/demo"))
-def status(run: RunFolder) -> None:
+def status(
+    run: RunFolder,
+    failed: Annotated[bool, typer.Option("--failed", help="List the posts whose dialogue failed, and why.")] = False,
+    json: Json = False,
+) -> None:
     """Show the funnel, what was rejected and why, tokens and cost by role."""
-    from app.status import status_command
+    from app.status import failed_command, status_command
 
-    status_command(run)
+    (failed_command if failed else status_command)(run, as_json=json)
 
 
 app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))(export)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.options import LogJson, RunFolder, SettingsFile, example
+from app.options import Json, LogJson, RunFolder, SettingsFile, example
 
 trace = typer.Typer(
     help="Look into a run's dialogues and calls: find, explain, replay, fork, compare.",
@@ -16,7 +16,6 @@ trace = typer.Typer(
 )
 
 DialogueId = Annotated[str, typer.Argument(metavar="ID", help="Start of a dialogue id, or a post id.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
 Status = Annotated[str, typer.Option(help="accepted, rejected, screened_out, failed, in_review.", show_default=False)]
 Reason = Annotated[str, typer.Option(metavar="CODE", help="A reason code.", show_default=False)]

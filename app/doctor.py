@@ -18,7 +18,7 @@ from agents.cast import checked_library
 from app.screen import out
 from clinical import Knowledge
 from psyllm import __version__
-from psyllm.chat import Transient, chat_model, http_session
+from psyllm.chat import Chat, Transient, chat_model, http_session
 from psyllm.errors import Failure, PsyllmError
 from psyllm.forms import Misfit, form_of
 from psyllm.servers import serving
@@ -67,19 +67,22 @@ async def _tiny_call(name: str, model: ModelSettings) -> str:
         return "answers come from people, with `psyllm desk RUN`; nothing to call"
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(http_session())
-        base_url = await stack.enter_async_context(serving(model, rehearsal_latency_ms=0, slots=1))
-        chat = chat_model(model, name, base_url, session)
-        started = time.monotonic()
-        form = form_of(Ready, model.structured)
-        ask = f'Answer with {{"ready": true}}. {form.instruction}'
-        request = form.request | ({"seed": 1} if model.send_seed else {})
-        message = await chat.ainvoke([HumanMessage(ask)], **request)
-        seconds = time.monotonic() - started
-        try:
-            form.read(str(message.content), str(message.response_metadata.get("finish_reason")))
-            fits = "answers fit their schema"
-        except Misfit as misfit:
-            fits = f"but this small answer did not fit its schema: {misfit}"
+        urls = await stack.enter_async_context(serving(model, rehearsal_latency_ms=0, slots=1))
+        return "; ".join([await _answer_of(chat_model(model, name, url, session), model, url) for url in urls])
+
+
+async def _answer_of(chat: Chat, model: ModelSettings, base_url: str) -> str:
+    started = time.monotonic()
+    form = form_of(Ready, model.structured)
+    ask = f'Answer with {{"ready": true}}. {form.instruction}'
+    request = form.request | ({"seed": 1} if model.send_seed else {})
+    message = await chat.ainvoke([HumanMessage(ask)], **request)
+    seconds = time.monotonic() - started
+    try:
+        form.read(str(message.content), str(message.response_metadata.get("finish_reason")))
+        fits = "answers fit their schema"
+    except Misfit as misfit:
+        fits = f"but this small answer did not fit its schema: {misfit}"
     used = message.usage_metadata
     counted = f"{used['input_tokens']} + {used['output_tokens']} tokens" if used else "no token counts"
     return f"{model.model} at {base_url} answered in {seconds:.2f} s, {counted}, {model.structured}: {fits}"

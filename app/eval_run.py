@@ -173,7 +173,7 @@ async def _run(
         journal.add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
         async with laid(settings, names, journal, library, spec.seed, options.concurrency) as table:
             stop.append(table.caller)
-            places = sum(endpoint.gate._value for endpoint in table.endpoints.values())
+            places = sum(endpoint.places for endpoint in table.endpoints.values())
             fixed = list(histories(options.static, table.knowledge))[: options.limit] if options.static else []
             given = [
                 talk

@@ -10,9 +10,9 @@ import re
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Self
 
 import uvloop
 
@@ -22,10 +22,11 @@ from corpus.posts import Reader, Recipe
 from corpus.waiting import Waiting
 from prompts.library import Library
 from psyllm import __version__
+from psyllm.budget import Budget
 from psyllm.desk import FOLDER as DESK
 from psyllm.desk import waiting_calls
 from psyllm.errors import Failure, UsageError
-from psyllm.journal import Journal
+from psyllm.journal import DATABASE, Journal
 from psyllm.labels import Labels
 from psyllm.logs import configure
 from psyllm.records import Status
@@ -34,7 +35,6 @@ from psyllm.settings import Rules, Settings, load_settings
 
 if TYPE_CHECKING:
     from graphs.grow import Grower, Tally
-    from psyllm.calls import Caller
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,24 @@ class GrowOptions:
     """A run whose paid calls are taken over where they are the same."""
     log_json: bool = False
     review: bool = False
+    budget: Budget = field(default_factory=Budget)
+    failed: Literal["leave", "only", "too"] = "leave"
+    """What becomes of dialogues that failed in an earlier start; `only` tries nothing else."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a start of a run ended."""
+
+    tally: Tally
+    limit: str
+    """The limit that stopped it, with what was spent; '' for none."""
+    failed: int
+    """Dialogues that have failed, in this start or an earlier one."""
+
+    @property
+    def stopped(self) -> bool:
+        return self.tally.done < self.tally.total
 
 
 def grow_command(options: GrowOptions) -> None:
@@ -70,7 +88,7 @@ def grow_command(options: GrowOptions) -> None:
 
 
 def grow(options: GrowOptions) -> int:
-    """As the command, but returns its exit code: 0, 1 if dialogues failed, STOPPED after Ctrl-C."""
+    """As the command, but returns its exit code: 0, also at a limit; 1 if dialogues failed; STOPPED after Ctrl-C."""
     configure(as_json=options.log_json)
     console.quiet = options.log_json
     sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn beside a busy event loop
@@ -85,23 +103,26 @@ def grow(options: GrowOptions) -> int:
             f" and on offer are {', '.join(rules.modalities or library.modalities)}",
             hint="give one of those on offer a weight above 0 in [coverage]",
         )
-    for name in dict.fromkeys(settings.cast(options.profile).values()):
-        model = settings.models[name]
+    models = {name: settings.models[name] for name in settings.cast(options.profile).values()}
+    options.budget.check(models)
+    if options.failed == "only" and not (options.run / DATABASE).exists():
+        raise UsageError(f"{options.run} holds no run", hint="leave out --retry-failed to start one")
+    for name, model in models.items():
         model.api_key(name)
         if model.kind == "embedded":
             embedded_weights()
     waiting = _read(options)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            tally, stopped = runner.run(_grow(settings, options, rules, library, waiting))
+            end = runner.run(_grow(settings, options, rules, library, waiting))
         except (asyncio.CancelledError, KeyboardInterrupt):
             console.print("stopped at once; finished calls are kept, and the same command goes on", style="yellow")
             _say_what_waits(options.run)
             return STOPPED
-    _farewell(options.run, tally, stopped=stopped)
-    if stopped:
-        return STOPPED
-    return 1 if tally.by_status[Status.FAILED] else 0
+    _farewell(options, end)
+    if end.stopped:
+        return 0 if end.limit else STOPPED
+    return 1 if end.tally.by_status[Status.FAILED] else 0
 
 
 def _rules(settings: Settings, options: GrowOptions) -> Rules:
@@ -138,9 +159,7 @@ def _read(options: GrowOptions) -> Waiting:
     return waiting
 
 
-async def _grow(
-    settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting
-) -> tuple[Tally, bool]:
+async def _grow(settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting) -> End:
     from graphs.dialogue import dialogue_id
     from graphs.grow import Grower
     from graphs.table import fingerprint, seated
@@ -156,8 +175,15 @@ async def _grow(
     journal = Journal.open(options.run, facts, __version__, on_failure, options.answers_from)
     with ExitStack() as stack:
         stack.callback(journal.close)
-        finished = journal.finished()
-        waiting.begin(journal, lambda post_id: dialogue_id(rules.seed, post_id, 0) in finished)
+        finished, failed = journal.finished(), journal.failed()
+        only = options.failed == "only"
+        done = finished if options.failed == "leave" else finished - failed
+
+        def left_out(post_id: str) -> bool:
+            name = dialogue_id(rules.seed, post_id, 0)
+            return name not in failed if only else name in done
+
+        waiting.begin(journal, left_out)
         journal.add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
         journal.flush()
         journal.note("profile", options.profile or settings.profile)
@@ -174,30 +200,24 @@ async def _grow(
                 console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
             if options.review:
                 console.print(f"accepted dialogues wait for a person: psyllm view {options.run}", soft_wrap=True)
-            width = _open_dialogues(caller, options.concurrency)
+            places = sum(each.places for each in {each.name: each for each in caller.endpoints.values()}.values())
             with growing(cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
                 grower = Grower(
                     cast,
                     caller,
                     journal,
                     waiting,
-                    total=waiting.total,
-                    before=waiting.before,
-                    open_dialogues=width,
+                    total=waiting.total - waiting.before if only else waiting.total,
+                    before=0 if only else waiting.before,
+                    open_dialogues=2 * places,
                     on_dialogue=lambda _: show.refresh(),
                     reviews=Labels(options.run) if options.review else None,
                 )
                 show.watch(grower)
-                with _interruptible(loop, grower):
+                with _interruptible(loop, grower), _limited(loop, grower, options.budget) as limit:
                     await grower.run()
             journal.flush()
-            return grower.tally, grower.tally.done < grower.tally.total
-
-
-def _open_dialogues(caller: Caller, concurrency: int | None) -> int:
-    """Twice the places of all models: `concurrency` is each one's, but not a desk's, where calls may wait for days."""
-    places = {endpoint.name: endpoint.settings for endpoint in caller.endpoints.values()}.values()
-    return 2 * sum((model.kind != "desk" and concurrency) or model.concurrency for model in places)
+            return End(grower.tally, limit.reached, len(journal.failed()))
 
 
 def _at_desk(run: Path) -> str:
@@ -228,22 +248,80 @@ class _interruptible:
         self._grower.stop()
 
 
-def _farewell(run: Path, tally: Tally, *, stopped: bool) -> None:
+class _limited:
+    """A limit that is reached stops cleanly, before the first call if need be."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, grower: Grower, budget: Budget) -> None:
+        self._loop = loop
+        self._grower = grower
+        self._budget = budget
+        self.reached = ""
+        """The limit, and what was spent."""
+
+    def __enter__(self) -> Self:
+        budget = self._budget
+        if budget.max_cost is not None or budget.max_tokens is not None:
+            self._before = self._grower.journal.spent()
+            if budget.max_cost is not None and self._before.unpriced:
+                console.print(
+                    f"{self._before.unpriced} earlier answers have no price, and count nothing for --max-cost",
+                    style="yellow",
+                )
+            self._grower.caller.on_answer = self._look
+            self._look()
+        if budget.max_hours is not None:
+            self._timer = self._loop.call_later(
+                3600 * budget.max_hours, self._stop, f"--max-hours {budget.max_hours:g}"
+            )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._budget.max_hours is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        if limit := self._budget.reached(self._grower.caller.meter.spent(self._before)):
+            self._stop(limit)
+
+    def _stop(self, limit: str) -> None:
+        if not self._grower.caller.stopping.is_set() or self.reached:
+            self.reached = limit
+            self._grower.stop()
+
+
+def _farewell(options: GrowOptions, end: End) -> None:
+    run, tally = options.run, end.tally
     waiting = tally.by_status[Status.IN_REVIEW]
     counts = ", ".join(
         f"{tally.by_status[status]} {status.replace('_', ' ')}"
         for status in Status
         if waiting or status is not Status.IN_REVIEW
     )
-    if tally.before == tally.total:
+    if options.failed == "only" and not tally.total:
+        console.print(f"no dialogue of {run} has failed")
+    elif options.failed == "only":
+        console.print(f"{tally.done} of {tally.total} failed dialogues tried again: {counts}")
+    elif tally.before == tally.total:
         console.print(f"all {tally.total} posts were done before")
     else:
         now = f", {tally.done - tally.before} of them now" if tally.before else ""
         console.print(f"{tally.done} of {tally.total} posts done{now}: {counts}")
-    if stopped:
+    if end.stopped and end.limit:
+        higher = f" with a higher {end.limit.split()[0]}" if ":" in end.limit else ""
+        console.print(
+            f"stopped at {end.limit}; nothing is lost, and the same command{higher} goes on",
+            style="yellow",
+            soft_wrap=True,
+        )
+    elif end.stopped:
         console.print("stopped; nothing is lost, and the same command goes on", style="yellow")
-    elif failed := tally.by_status[Status.FAILED]:
-        console.print(f"{failed} failed; `psyllm status` says why, the same command tries them again", style="yellow")
+    if end.failed:
+        again = "" if options.failed == "too" else " with --retry-failed"
+        console.print(
+            f"{end.failed} failed: `psyllm status {run} --failed` says why, the same command{again} tries them again",
+            style="yellow",
+            soft_wrap=True,
+        )
     if waiting:
         console.print(f"{waiting} in review: psyllm view {run}, then the same command", style="yellow", soft_wrap=True)
     _say_what_waits(run)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log to stderr as JSON: a line for every call and dialogue.")]
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="Settings file; default: psyllm.toml here.", show_default=False)

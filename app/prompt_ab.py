@@ -61,6 +61,7 @@ def ab_command(options: AbOptions) -> None:
         profile=options.profile,
         seed=settings.grow.seed,
         settings=options.settings,
+        failed="too",
     )
     code = grow_arms(arms, versions, options.repeats, growing)
     if code == STOPPED:

@@ -38,6 +38,7 @@ def try_command(
         modalities=only,
         prompts=prompts,
         settings=settings_file,
+        failed="too",
     )
     code = grow(options)
     if code == STOPPED:

@@ -113,6 +113,7 @@ class GrowView:
             style="dim",
         )
         rows: list[RenderableType] = [self._progress, grid, spent]
+        rows += [Text(line, "yellow") for line in self._grower.caller.troubled()]
         if meter.at_desk:
             rows.append(Text(f"{meter.at_desk} waiting at the desk: psyllm desk {self._grower.journal.folder}", "cyan"))
         if tally.by_reason:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.bar import Bar
 from rich.table import Table
 
+from app.machine import show_json
 from app.screen import COLOURS, REHEARSAL, dollars, out, tokens
 from clinical import Knowledge
 from psyllm.reasons import meaning
@@ -15,9 +16,37 @@ from psyllm.records import Status
 from psyllm.runs import Coverage, Run
 
 
-def status_command(folder: Path) -> None:
+def failed_command(folder: Path, *, as_json: bool) -> None:
+    """Print the posts whose dialogue failed, and why. Raises UsageError if there is no run."""
+    with Run(folder) as run:
+        failed = [
+            {"post": d.post_id, "dialogue": d.id, "round": r.round, "reason": r.code, "why": r.detail}
+            for d in run.dialogues(Status.FAILED)
+            for r in d.reasons
+        ]
+    if as_json:
+        show_json(failed)
+        return
+    if not failed:
+        out.print(f"no dialogue of {folder} has failed")
+        return
+    table = Table(title=f"{folder}: failed", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for heading in ("post", "dialogue", "round", "reason", "why"):
+        table.add_column(
+            heading, justify="right" if heading == "round" else "left", overflow="fold", min_width=len(heading)
+        )
+    for row in failed:
+        table.add_row(*map(str, row.values()))
+    out.print(table)
+    out.print("the command that grew them tries them again with --retry-failed", style="dim")
+
+
+def status_command(folder: Path, *, as_json: bool) -> None:
     """Print the tables. Raises UsageError if there is no run."""
     with Run(folder) as run:
+        if as_json:
+            show_json(_facts(run))
+            return
         counts = run.status_counts()
         total = run.post_count()
         out.print(_funnel(folder, total, counts))
@@ -56,6 +85,18 @@ def status_command(folder: Path) -> None:
             )
         if run.rehearsal():
             out.print(REHEARSAL, style="yellow")
+
+
+def _facts(run: Run) -> dict[str, object]:
+    return {
+        "posts": run.post_count(),
+        "dialogues": run.status_counts(),
+        "reasons": [dict(zip(("status", "reason", "blames", "dialogues"), row, strict=True)) for row in run.reasons()],
+        "modalities": run.coverage(),
+        "modes": [dict(zip(("mode", "dialogues", "accepted"), row, strict=True)) for row in run.accepted_by_mode()],
+        "roles": run.spend(),
+        "rehearsal": run.rehearsal(),
+    }
 
 
 def _funnel(folder: Path, total: int, counts: dict[Status, int]) -> Table:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from agents.cast import Cast
 from clinical import Knowledge
 from prompts.library import Library
-from psyllm.calls import Caller, Endpoint
+from psyllm.calls import Caller
 from psyllm.chat import chat_model, http_session
+from psyllm.endpoints import Endpoint, endpoint_of
 from psyllm.errors import UsageError
 from psyllm.journal import Journal
 from psyllm.records import ROLES
@@ -61,16 +62,16 @@ async def laid(
     """A table at which these models answer. One server of each built-in kind serves all models of that kind."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(http_session())
-        servers: dict[str, str] = {}
+        servers: dict[str, tuple[str, ...]] = {}
         endpoints: dict[str, Endpoint] = {}
         for name in dict.fromkeys(names):
             model = settings.models[name]
             places = concurrency or model.concurrency
-            base_url = servers.get(model.kind) if model.kind != "endpoint" else None
-            if base_url is None:
+            urls = servers.get(model.kind) if model.kind != "endpoint" else None
+            if urls is None:
                 server = serving(model, rehearsal_latency_ms=0, slots=places)
-                base_url = servers[model.kind] = await stack.enter_async_context(server)
-            chat = await asyncio.to_thread(chat_model, model, name, base_url, session)
-            endpoints[name] = Endpoint(name, model, chat, base_url, asyncio.Semaphore(places))
+                urls = servers[model.kind] = await stack.enter_async_context(server)
+            chats = {url: await asyncio.to_thread(chat_model, model, name, url, session) for url in urls}
+            endpoints[name] = endpoint_of(name, model, chats, places)
         knowledge = await asyncio.to_thread(Knowledge.load)
         yield Table(endpoints, Caller(journal, {}, seed), knowledge, library)

@@ -236,7 +236,9 @@ class Grower:
         self._failed_in_a_row = self._failed_in_a_row + 1 if dialogue.status is Status.FAILED else 0
         if self._failed_in_a_row >= FAILED_IN_A_ROW:
             detail = dialogue.reasons[0].detail
-            hint = "`psyllm doctor` tries each model; the same command goes on"
+            hint = (
+                "`psyllm doctor` tries each model; the same command goes on, with --retry-failed from those that failed"
+            )
             self.stop(Failure("endpoint", f"{FAILED_IN_A_ROW} dialogues in a row failed, last: {detail}", hint=hint))
 
     def _failed(self, state: DialogueState, failure: Failure) -> Dialogue:

@@ -13,9 +13,10 @@ import psyllm
 from agents.cast import Cast
 from clinical import Knowledge
 from prompts.library import Library
-from psyllm.calls import Caller, Endpoint
+from psyllm.calls import Caller
 from psyllm.chat import Chat, chat_model, http_session
 from psyllm.desk import Desk
+from psyllm.endpoints import Endpoint, endpoint_of
 from psyllm.journal import Journal
 from psyllm.records import Role
 from psyllm.servers import serving
@@ -74,9 +75,11 @@ async def seated(
             at_desk = model.kind == "desk"
             places = (not at_desk and concurrency) or model.concurrency
             server = serving(model, rehearsal_latency_ms=rehearsal_latency_ms, slots=places)
-            base_url = await stack.enter_async_context(server)
-            chat: Chat | Desk = desk if at_desk else await asyncio.to_thread(chat_model, model, name, base_url, session)
-            endpoints[name] = Endpoint(name, model, chat, base_url, asyncio.Semaphore(places))
+            chats: dict[str, Chat | Desk] = {
+                url: desk if at_desk else await asyncio.to_thread(chat_model, model, name, url, session)
+                for url in await stack.enter_async_context(server)
+            }
+            endpoints[name] = endpoint_of(name, model, chats, places)
         by_role: dict[Role, Endpoint] = {role: endpoints[name] for role, name in names.items()}
         caller = Caller(journal, by_role, rules.seed)
         cast = Cast(

@@ -12,9 +12,10 @@ import asyncio
 import copy
 import hashlib
 import json
+import secrets
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -22,8 +23,10 @@ import structlog
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
-from psyllm.chat import Chat, Transient, retrying
+from psyllm.budget import Spent
+from psyllm.chat import Transient, retrying
 from psyllm.desk import Desk
+from psyllm.endpoints import Address, Endpoint
 from psyllm.errors import Failure
 from psyllm.forms import Form, Misfit, form_of
 from psyllm.journal import Call, Journal, StoredReply, Usage, text_hash
@@ -53,16 +56,21 @@ class Meter:
     at_desk: int = 0
     """Calls that wait at the desk now."""
 
+    def spent(self, before: Spent) -> Spent:
+        """This, and what was spent before."""
+        tokens = self.usage["prompt"] + self.usage["completion"]
+        return Spent(before.cost_usd + self.cost_usd, before.tokens + tokens, before.unpriced)
 
-@dataclass(frozen=True)
-class Endpoint:
-    """A model that answers: its chat model or a desk, its settings, and the places for calls in flight."""
 
-    name: str
-    settings: ModelSettings
-    chat: Chat | Desk
-    base_url: str
-    gate: asyncio.Semaphore
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back for one call, and from where."""
+
+    message: AIMessage
+    endpoint: str
+    started: float
+    """Unix time of the request that was answered."""
+    seconds: float
 
 
 class Caller:
@@ -77,6 +85,8 @@ class Caller:
         self.meter = Meter()
         self.stopping = asyncio.Event()
         """When set, calls in flight end, and no new one starts."""
+        self.on_answer: Callable[[], None] = lambda: None
+        """Called when an answer has been paid, and counted."""
         self._positions: dict[str, int] = defaultdict(int)
         self._rehearsed: set[str] = set()
 
@@ -88,6 +98,20 @@ class Caller:
 
     def native(self, role: Role) -> bool:
         return self.endpoints[role].settings.trace == "native"
+
+    def troubled(self) -> list[str]:
+        """A line for every address that is gone, or that takes fewer calls at once than it might."""
+        lines = []
+        for endpoint in {each.name: each for each in self.endpoints.values()}.values():
+            for address in endpoint.addresses:
+                gate = address.gate
+                if address.gone:
+                    lines.append(
+                        f"{endpoint.name}: {address.base_url} cannot be reached; tried again every few seconds"
+                    )
+                elif gate.width < gate.places:
+                    lines.append(f"{endpoint.name}: {address.base_url} is busy, {gate.width} of {gate.places} places")
+        return lines
 
     def go_on(self, dialogue_id: str, position: int) -> None:
         """A fork's next call is its step `position`; those before are its parent's."""
@@ -163,7 +187,7 @@ class Caller:
             role=prompt.role,
             model_name=endpoint.name,
             model=endpoint.settings.model,
-            endpoint=endpoint.base_url,
+            endpoint=endpoint.addresses[0].base_url,
             prompts=prompt.refs,
             schema_name=form.name,
             schema_sha256=form.sha256,
@@ -171,19 +195,15 @@ class Caller:
             messages=messages,
         )
         troubles: list[str] = []
-        async with endpoint.gate:
-            if self.stopping.is_set():
-                raise Failure("stopped", "the run is being stopped")
-            try:
-                message, started = await self._send(endpoint, asked, form, troubles)
-            except Failure as failure:
-                if failure.boundary == "endpoint":
-                    unanswered = hashlib.sha256(key + repr(time.time()).encode()).digest()
-                    lost = replace(asked, key=unanswered, retries=tuple(troubles), error=str(failure))
-                    self.journal.record(lost, position)
-                raise
-            seconds = time.time() - started
-        reply = _stored(message)
+        try:
+            answer = await self._send(endpoint, asked, form, troubles)
+        except Failure as failure:
+            if failure.boundary == "endpoint":
+                unanswered = hashlib.sha256(key + secrets.token_bytes(8)).digest()
+                lost = replace(asked, key=unanswered, retries=tuple(troubles), error=str(failure))
+                self.journal.record(lost, position)
+            raise
+        reply, message = _stored(answer.message), answer.message
         value = _read(form, reply)
         usage = _usage(message)
         price = endpoint.settings.price
@@ -192,14 +212,15 @@ class Caller:
         self._mark(step, reply)
         answered = replace(
             asked,
+            endpoint=answer.endpoint,
             reply=reply.reply,
             reasoning=reply.reasoning,
             parsed=None if isinstance(value, Misfit) else value.model_dump_json(),
             finish_reason=reply.finish_reason,
             usage=usage,
             cost_usd=cost,
-            started=started,
-            seconds=seconds,
+            started=answer.started,
+            seconds=answer.seconds,
             retries=tuple(troubles),
             error=str(value) if isinstance(value, Misfit) else "",
             rehearsal=reply.rehearsal,
@@ -213,34 +234,35 @@ class Caller:
             prompt_tokens=usage.prompt,
             completion_tokens=usage.completion,
             cost_usd=cost,
-            seconds=round(seconds, 3),
+            seconds=round(answer.seconds, 3),
             fits=answered.parsed is not None,
         )
         return reply, value
 
-    async def _send(
-        self,
-        endpoint: Endpoint,
-        asked: Call,
-        form: Form[Answered],
-        troubles: list[str],
-    ) -> tuple[AIMessage, float]:
-        """The answer and when its request was sent (unix time); what went wrong before is added to `troubles`."""
-        if isinstance(endpoint.chat, Desk):
-            return await self._at_desk(endpoint.chat, asked, form, channel=endpoint.settings.trace == "native")
+    async def _send(self, endpoint: Endpoint, asked: Call, form: Form[Answered], troubles: list[str]) -> _Answer:
+        """The answer, from whichever address gives it; what went wrong before is added to `troubles`."""
         outgoing: list[BaseMessage] = [_LANGCHAIN[m.role](m.text) for m in asked.messages]
         seed = {"seed": asked.sampling["seed"]} if "seed" in asked.sampling else {}
-        chat = endpoint.chat
 
-        async def once() -> tuple[AIMessage, float]:
-            started = time.time()
-            try:
-                return await chat.ainvoke(outgoing, **form.request, **seed), started
-            except Transient as trouble:
-                troubles.append(str(trouble))
-                self.meter.retries += 1
-                log.info("retry", call=f"{asked.step.path}/{asked.correction}", trouble=str(trouble))
-                raise
+        async def once() -> _Answer:
+            address = endpoint.address(asked.step.post_id, len(troubles))
+            async with address.gate.place(asked.step.round) as place:
+                if self.stopping.is_set():
+                    raise Failure("stopped", "the run is being stopped")
+                started, clock = time.time(), time.monotonic()
+                if isinstance(address.chat, Desk):
+                    message = await self._at_desk(address.chat, asked, form, endpoint.settings)
+                else:
+                    try:
+                        message = await address.chat.ainvoke(outgoing, **form.request, **seed)
+                    except Transient as trouble:
+                        self._trouble(asked, address, trouble, troubles)
+                        if trouble.busy:
+                            place.refused()
+                        raise
+                    address.reached()
+                    place.answered()
+                return _Answer(message, address.base_url, started, time.monotonic() - clock)
 
         try:
             return await once()
@@ -257,20 +279,24 @@ class Caller:
                 "endpoint",
                 f"{endpoint.name}: {trouble} ({len(troubles)} tries)",
                 hint="check the endpoint with `psyllm doctor`, then run the same command: it goes on",
-                fatal=trouble.lost,
+                fatal=trouble.lost and endpoint.gone,
             ) from trouble
         raise AssertionError("tenacity ends with an answer or an error")
 
-    async def _at_desk(
-        self, desk: Desk, asked: Call, form: Form[Answered], *, channel: bool
-    ) -> tuple[AIMessage, float]:
-        started = time.time()
+    def _trouble(self, asked: Call, address: Address, trouble: Transient, troubles: list[str]) -> None:
+        if trouble.lost:
+            address.lost()
+        troubles.append(str(trouble))
+        self.meter.retries += 1
+        log.info("retry", call=f"{asked.step.path}/{asked.correction}", trouble=str(trouble))
+
+    async def _at_desk(self, desk: Desk, asked: Call, form: Form[Answered], settings: ModelSettings) -> AIMessage:
         self.meter.at_desk += 1
         try:
-            answer = await desk.answer(asked, form, self.stopping, channel=channel)
+            answer = await desk.answer(asked, form, self.stopping, channel=settings.trace == "native")
         finally:
             self.meter.at_desk -= 1
-        return AIMessage(answer.text, additional_kwargs={"reasoning": answer.reasoning}), started
+        return AIMessage(answer.text, additional_kwargs={"reasoning": answer.reasoning})
 
     def _mark(self, step: Step, reply: StoredReply) -> None:
         if reply.rehearsal:
@@ -292,6 +318,7 @@ class Caller:
         meter.usage["completion"] += usage.completion
         meter.cost_usd += cost or 0.0
         meter.unpriced = meter.unpriced or cost is None
+        self.on_answer()
 
 
 def _check_budget(settings: ModelSettings, step: Step, role: Role, messages: tuple[Message, ...]) -> None:

@@ -26,12 +26,15 @@ from tenacity import (
     RetryCallState,
     retry_if_exception_type,
     stop_after_attempt,
+    wait_exponential,
     wait_random_exponential,
 )
 
 from psyllm.errors import Failure
 from psyllm.settings import ModelSettings
 
+MOST_BYTES = 16 << 20
+"""Of one reply's body. No answer is that long; what is, is not read to its end."""
 LONGEST_WAIT_S = 120.0
 """A Retry-After above this is cut to it, so that a broken header cannot stop a run for hours."""
 
@@ -39,12 +42,14 @@ LONGEST_WAIT_S = 120.0
 class Transient(Exception):
     """A failed request that may go well when sent again."""
 
-    def __init__(self, what: str, wait_s: float | None = None, *, lost: bool = False) -> None:
+    def __init__(self, what: str, wait_s: float | None = None, *, lost: bool = False, busy: bool = False) -> None:
         super().__init__(what)
         self.wait_s = wait_s
         """Seconds the endpoint asked us to wait, if it did."""
         self.lost = lost
         """True if no connection could be made at all."""
+        self.busy = busy
+        """True if the endpoint said that it has too much to do: HTTP 429 or 503."""
 
 
 class Chat(ChatOpenAI):
@@ -89,7 +94,7 @@ class Chat(ChatOpenAI):
                 headers={"Authorization": f"Bearer {key}"},
                 timeout=aiohttp.ClientTimeout(total=self.timeout_s, sock_connect=20),
             ) as response:
-                raw = await response.read()
+                raw = await _body(response)
         except aiohttp.ClientConnectorError as error:
             raise Transient(f"cannot connect to {url}: {error.os_error.strerror or error}", lost=True) from error
         except TimeoutError as error:
@@ -105,7 +110,8 @@ class Chat(ChatOpenAI):
 def _refused(status: int, headers: Mapping[str, str], raw: bytes, url: str, model: str) -> Transient | Failure:
     said = raw[:300].decode("utf-8", "replace")
     if status in (408, 409, 425, 429) or status >= 500:
-        return Transient(f"HTTP {status}: {said}", _retry_after(headers.get("Retry-After")))
+        wait_s = _retry_after(headers.get("Retry-After"))
+        return Transient(f"HTTP {status}: {said}", wait_s, busy=status in (429, 503))
     if status in (401, 403):
         return Failure("endpoint", f"{url} refused the API key (HTTP {status})", hint="check api_key_env", fatal=True)
     if status == 402:
@@ -115,6 +121,16 @@ def _refused(status: int, headers: Mapping[str, str], raw: bytes, url: str, mode
             "endpoint", f"{url} does not know model {model!r} (HTTP 404)", hint="check base_url and model", fatal=True
         )
     return Failure("endpoint", f"HTTP {status} from {url}: {said}")
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    raw = bytearray()
+    async for chunk in response.content.iter_any():
+        raw += chunk
+        if len(raw) > MOST_BYTES:
+            response.close()
+            raise Transient(f"a body of more than {MOST_BYTES >> 20} MiB")
+    return bytes(raw)
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -141,16 +157,20 @@ def _checked(raw: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise Transient(f"malformed body of {len(raw)} bytes ({type(error).__name__})") from error
     if not isinstance(content, str):
-        message["content"] = ""
+        message["content"] = message["refusal"] if isinstance(message.get("refusal"), str) else ""
     return body  # type: ignore[no-any-return]
+
+
+_PATIENCE = wait_exponential(multiplier=0.15, exp_base=4, max=20) + wait_random_exponential(
+    multiplier=0.15, exp_base=4, max=20
+)
+"""Seconds from 0.15 on: eight tries take between one minute and two and a half."""
 
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.wait_s if isinstance(error, Transient) else None
-    if asked is not None:
-        return min(asked, LONGEST_WAIT_S)
-    return wait_random_exponential(multiplier=0.5, max=30)(state)
+    asked = (error.wait_s if isinstance(error, Transient) else None) or 0.0
+    return max(min(asked, LONGEST_WAIT_S), _PATIENCE(state))
 
 
 def retrying(tries: int, stopping: asyncio.Event) -> AsyncRetrying:

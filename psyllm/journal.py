@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from psyllm.budget import Spent
 from psyllm.errors import Failure, UsageError
 from psyllm.messages import Message, Step
 from psyllm.records import MODES, SAFETY_MODES, SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
@@ -240,11 +241,24 @@ class Journal:
         return found
 
     def finished(self) -> frozenset[str]:
-        """Ids of dialogues with a final status; failed ones and those in review are walked again."""
+        """Ids of dialogues that are over, failed ones too; those in review are walked again."""
+        rows = self._reader.execute("SELECT id FROM dialogues WHERE status != ?", (Status.IN_REVIEW,))
+        return frozenset(row[0] for row in rows)
+
+    def failed(self) -> frozenset[str]:
+        """Ids of dialogues in which the machinery failed; they are walked again when asked for."""
         rows = self._reader.execute(
-            "SELECT id FROM dialogues WHERE status NOT IN (?, ?)", (Status.FAILED, Status.IN_REVIEW)
+            "SELECT id FROM dialogues WHERE status = ? AND forked_from IS NULL", (Status.FAILED,)
         )
         return frozenset(row[0] for row in rows)
+
+    def spent(self) -> Spent:
+        """What all calls of this run took, over all its starts."""
+        row = self._reader.execute(
+            "SELECT coalesce(sum(cost_usd), 0.0), coalesce(sum(prompt_tokens + completion_tokens), 0),"
+            " coalesce(sum(cost_usd IS NULL AND completion_tokens > 0), 0) FROM calls"
+        ).fetchone()
+        return Spent(*row)
 
     def origins(self) -> dict[str, bytes]:
         """Post id -> hash of the post as it was found, for every post that this run has been about."""

@@ -14,23 +14,23 @@ from psyllm.settings import ModelSettings
 
 
 @asynccontextmanager
-async def serving(model: ModelSettings, *, rehearsal_latency_ms: float, slots: int) -> AsyncIterator[str]:
-    """The base URL of a model, up to /v1, or `desk`; a built-in server runs until the context ends."""
+async def serving(model: ModelSettings, *, rehearsal_latency_ms: float, slots: int) -> AsyncIterator[tuple[str, ...]]:
+    """The base URLs of a model, up to /v1, or `desk`; a built-in server runs until the context ends."""
     if model.kind == "rehearsal":
         from psyllm.rehearsal import RehearsalProcess
 
         process = await asyncio.to_thread(RehearsalProcess, latency_ms=rehearsal_latency_ms, slots=slots)
         try:
-            yield process.base_url
+            yield (process.base_url,)
         finally:
             process.stop()
     elif model.kind == "embedded":
         with embedded(slots, model.context) as base_url:
-            yield base_url
+            yield (base_url,)
     elif model.kind == "desk":
-        yield "desk"
+        yield ("desk",)
     else:
-        yield model.base_url.rstrip("/")
+        yield model.base_urls
 
 
 def embedded_weights() -> Path:

@@ -20,6 +20,7 @@ Built in, as models and as profiles: `rehearsal` (rules, no model), `embedded` (
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -70,8 +71,8 @@ DESK: dict[str, Any] = {"sampling": {}, "send_seed": False, "context": 1_000_000
 class ModelSettings(_Section):
     kind: Literal["endpoint", "rehearsal", "embedded", "desk"] = "endpoint"
     """A desk sends nothing: its calls wait as files in the run folder until somebody answers them."""
-    base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    """Up to and including /v1. Empty for all kinds but `endpoint`."""
+    base_url: str | tuple[str, ...] = ""
+    """Up to and including /v1. Several serve the same model, under one key; calls go to those that can be reached."""
     model: str = Field(min_length=1)
     """The model's name as the endpoint knows it; part of the key under which an answer is reused."""
     api_key_env: str = ""
@@ -88,7 +89,8 @@ class ModelSettings(_Section):
     """Whether to send the call's seed; some endpoints refuse it."""
     price: Price | None = None
     concurrency: int = Field(default=16, ge=1, le=4096)
-    """Calls in flight at once; --concurrency overrides it, but not a desk's: there it is how many may wait."""
+    """Calls in flight at once at each address, at most: fewer while it answers 429 or 503. --concurrency overrides it,
+    but not a desk's: there it is how many may wait."""
     timeout_s: float = Field(default=300, gt=0)
     """Seconds for one request, body included."""
     tries: int = Field(default=8, ge=1, le=50)
@@ -99,13 +101,17 @@ class ModelSettings(_Section):
     def _desk_has_patience(cls, given: Any) -> Any:
         return DESK | given if isinstance(given, dict) and given.get("kind") == "desk" else given
 
-    @field_validator("base_url")
+    @field_validator("base_url", mode="before")
     @classmethod
-    def _is_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if url and (not parts.hostname or parts.port == 0):
-            raise ValueError("should be an address like http://host:8000/v1")
-        return url
+    def _is_address(cls, given: object) -> object:
+        urls = given if isinstance(given, list | tuple) else [given] if given else []
+        for url in urls:
+            parts = urlsplit(url) if isinstance(url, str) and re.fullmatch(r"https?://\S+", url) else None
+            if parts is None or not parts.hostname or parts.port == 0:
+                raise ValueError(f"{'' if url is given else f'{url!r} '}should be an address like http://host:8000/v1")
+        if len(set(urls)) < len(urls):
+            raise ValueError("an address is there twice")
+        return given
 
     @field_validator("sampling")
     @classmethod
@@ -116,11 +122,17 @@ class ModelSettings(_Section):
 
     @model_validator(mode="after")
     def _endpoint_has_url(self) -> ModelSettings:
-        if self.kind == "endpoint" and not self.base_url:
+        if self.kind == "endpoint" and not self.base_urls:
             raise ValueError("base_url is missing")
         if self.kind == "desk" and (self.base_url or self.api_key_env):
             raise ValueError("a desk has no base_url and no api_key_env")
         return self
+
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        """All addresses, without a slash at the end."""
+        given = (self.base_url,) if isinstance(self.base_url, str) else self.base_url
+        return tuple(url.rstrip("/") for url in given if url)
 
     @property
     def answer_tokens(self) -> int:

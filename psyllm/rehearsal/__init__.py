@@ -31,6 +31,7 @@ class RehearsalProcess:
         log: Path | None = None,
         latency_ms: float = 0.0,
         slots: int = 64,
+        refuse: bool = False,
         fault_rate: float = 0.04,
         http_faults: Mapping[str, float] | None = None,
         http_fault_tries: int | None = None,
@@ -43,6 +44,7 @@ class RehearsalProcess:
         flags += [f"--log={log.absolute()}"] if log else []
         flags += [f"--http-fault-tries={http_fault_tries}"] if http_fault_tries is not None else []
         flags += ["--native-trace"] if native_trace else []
+        flags += ["--refuse"] if refuse else []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "psyllm.rehearsal", *flags],
             stdin=subprocess.PIPE,

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             log=given.log,
             latency_ms=given.latency_ms,
             slots=given.slots,
+            refuse=given.refuse,
             fault_rate=given.fault_rate,
             http_faults=dict(given.http_fault),
             http_fault_tries=given.http_fault_tries,
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, help="JSON lines: one as a request arrives, one as it is answered")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="time that one answer takes")
     parser.add_argument("--slots", type=_count, default=64, help="answers worked on at the same time")
+    parser.add_argument("--refuse", action="store_true", help="answer 429 where no slot is free")
     parser.add_argument("--fault-rate", type=_share, default=0.04, help="share of answers with a planted content fault")
     parser.add_argument(
         "--http-fault", type=_http_fault, action="append", default=[], metavar="NAME=RATE", help=", ".join(HTTP_FAULTS)

@@ -20,6 +20,7 @@ from psyllm.rehearsal.request import Json, digest
 HTTP_FAULTS = {
     "rate_limit": "429 with Retry-After",
     "rate_limit_bare": "429 without Retry-After",
+    "unavailable": "503",
     "server_error": "500",
     "unauthorized": "401",
     "bad_json": "200 with a body that is not JSON",
@@ -27,11 +28,15 @@ HTTP_FAULTS = {
     "hang": "never answered",
     "disconnect": "closed before any byte",
     "empty": "200 with an empty body",
+    "drip": "the body a byte at a time, for minutes",
+    "enormous": "a body that does not end before 64 MiB",
+    "refusal": "the model declines: no content, but a refusal",
     "length": "finish_reason length, the content cut",
 }
 _REFUSALS = {
     "rate_limit": (429, "rate_limit_exceeded"),
     "rate_limit_bare": (429, "rate_limit_exceeded"),
+    "unavailable": (503, "overloaded"),
     "server_error": (500, "server_error"),
     "unauthorized": (401, "invalid_api_key"),
 }
@@ -48,6 +53,8 @@ class Options:
     latency_ms: float = 0.0
     slots: int = 64
     """Requests that are worked on at the same time; others wait."""
+    refuse: bool = False
+    """Others do not wait, they get a 429."""
     fault_rate: float = 0.04
     """Share of answers with a planted content fault."""
     http_faults: Mapping[str, float] = field(default_factory=dict)
@@ -90,7 +97,8 @@ class Rehearsal:
             entry["messages"] = digest([(m.get("role"), m.get("content")) for m in messages])
             entry["port"] = (request.get_extra_info("peername") or ("", 0))[1]
         self.note("in", entry, status=None, planted=[])
-        fault = self.transport_fault(key, entry["sighting"])
+        crowded = self.options.refuse and self.slots.locked()
+        fault = "rate_limit_bare" if crowded else self.transport_fault(key, entry["sighting"])
         planted = [fault] if fault else []
         status = _CLIENT_GONE
         try:
@@ -105,7 +113,10 @@ class Rehearsal:
                 said = answer(body, seed=options.seed, fault_rate=options.fault_rate, native_trace=options.native_trace)
                 planted += said.planted
                 status = 0 if fault in ("disconnect", "truncate") else 200
-                return await _deliver(request, self.completion(body, key, said, cut=fault == "length"), fault)
+                completion = self.completion(body, key, said, cut=fault == "length")
+                if fault == "refusal":
+                    completion["choices"][0]["message"] |= {"content": None, "refusal": "I can't help with that."}
+                return await _deliver(request, completion, fault)
         finally:
             self.note("out", entry, status=status, planted=planted)
 
@@ -169,6 +180,8 @@ async def _deliver(request: web.Request, completion: Json, fault: str) -> web.St
         payload = payload[:-20] + b"]]" + b" " * 18
     elif fault == "empty":
         payload = b""
+    elif fault in ("drip", "enormous"):
+        return await _pour(request, payload, slowly=fault == "drip")
     elif fault in ("disconnect", "truncate"):
         reply = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(payload))})
         if fault == "truncate":
@@ -178,6 +191,20 @@ async def _deliver(request: web.Request, completion: Json, fault: str) -> web.St
             request.transport.abort()
         return reply
     return web.Response(body=payload, content_type="application/json")
+
+
+async def _pour(request: web.Request, payload: bytes, *, slowly: bool) -> web.StreamResponse:
+    reply = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await reply.prepare(request)
+    if slowly:
+        for place in range(len(payload)):
+            await reply.write(payload[place : place + 1])
+            await asyncio.sleep(0.1)
+    else:
+        for _ in range(64):
+            await reply.write(b" " * (1 << 20))
+        await reply.write(payload)
+    return reply
 
 
 def _refused(status: int, code: str, *, retry_after: bool = False) -> web.Response:

@@ -130,11 +130,21 @@ async def table(
 
 
 async def grow(
-    folder: Path, model: ModelSettings, rules: Rules = RULES, posts: Sequence[Post] = (POST,), open_dialogues: int = 1
+    folder: Path,
+    model: ModelSettings,
+    rules: Rules = RULES,
+    posts: Sequence[Post] = (POST,),
+    open_dialogues: int = 1,
+    total: int | None = None,
 ) -> list[Dialogue]:
-    """The dialogues that this start of the run finished, in the order in which they ended."""
+    """The dialogues that this start of the run finished, in the order in which they ended.
+
+    With `total`, all posts are grown, whether or not their dialogues are over.
+    """
     grown: list[Dialogue] = []
     async with table(folder, model, rules) as (cast, caller, journal):
-        grower = Grower(cast, caller, journal, posts, open_dialogues=open_dialogues, on_dialogue=grown.append)
+        grower = Grower(
+            cast, caller, journal, posts, open_dialogues=open_dialogues, total=total, on_dialogue=grown.append
+        )
         await grower.run()
     return grown

@@ -258,7 +258,7 @@ async def test_a_critique_is_never_shown_with_another_reply(play: Play) -> None:
     assert (turn.critique, len(turn.drafts)) == (None, 1)
 
 
-async def test_a_refused_request_fails_one_dialogue_and_the_next_start_tries_it_again(
+async def test_a_refused_request_fails_one_dialogue_and_only_another_try_pays_for_it(
     tmp_path: Path, scripted: Start
 ) -> None:
     endpoint = scripted(SCRIPT | {"patient_turn": [{"$status": 400}, *SCRIPT["patient_turn"]]})
@@ -271,7 +271,8 @@ async def test_a_refused_request_fails_one_dialogue_and_the_next_start_tries_it_
     assert failed.plan is not None, "what was reached is kept"
 
     before = len(endpoint.requests())
-    (again,) = await grow(tmp_path / "run", served(endpoint.base_url), posts=posts)
+    assert await grow(tmp_path / "run", served(endpoint.base_url), posts=posts) == []
+    (again,) = await grow(tmp_path / "run", served(endpoint.base_url), posts=(POST,), total=1)
     assert (again.id, again.status, again.reasons) == (failed.id, Status.ACCEPTED, ())
     assert len(endpoint.requests()) - before == 2 * len(ONE_ROUND), "the plan is not paid again"
     with Run(tmp_path / "run") as run:

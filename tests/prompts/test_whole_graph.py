@@ -23,7 +23,7 @@ POSTS = ("ex-01-night-shift-warehouse", "ex-02-mums-voicemail", "ex-03-tram-pani
 async def _grow(folder: Path) -> dict[str, list[Dialogue]]:
     posts = [post for post in read_posts([EXAMPLES / "posts.jsonl"]).posts if post.id in POSTS]
     grown: dict[str, list[Dialogue]] = {name: [] for name in MODALITIES}
-    async with serving(BUILT_IN_MODELS["rehearsal"], rehearsal_latency_ms=0, slots=8) as base_url:
+    async with serving(BUILT_IN_MODELS["rehearsal"], rehearsal_latency_ms=0, slots=8) as (base_url,):
         for name in MODALITIES:
             rules = Rules(modalities=(name,), max_rounds=2)
             async with table(folder / name, served(base_url, send_seed=True), rules, Library()) as (

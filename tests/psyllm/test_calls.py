@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,8 +12,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from psyllm.calls import Caller, Endpoint
+from psyllm.calls import Caller
 from psyllm.chat import chat_model, http_session
+from psyllm.endpoints import endpoint_of
 from psyllm.errors import Failure
 from psyllm.journal import DATABASE, Journal
 from psyllm.messages import Message, Prompt, Step
@@ -54,8 +54,8 @@ async def calling(folder: Path, settings: ModelSettings) -> AsyncIterator[Caller
     journal = Journal.open(folder, {}, "0")
     try:
         async with http_session() as session:
-            chat = chat_model(settings, "m", settings.base_url, session)
-            endpoint = Endpoint("m", settings, chat, settings.base_url, asyncio.Semaphore(4))
+            chats = {url: chat_model(settings, "m", url, session) for url in settings.base_urls}
+            endpoint = endpoint_of("m", settings, chats, 4)
             yield Caller(journal, dict.fromkeys(ROLES, endpoint), seed=7)
     finally:
         journal.close()

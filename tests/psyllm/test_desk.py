@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import BaseModel, Field
 
-from psyllm.calls import Caller, Endpoint
+from psyllm.calls import Caller
 from psyllm.desk import Desk, read_call, waiting_calls
+from psyllm.endpoints import endpoint_of
 from psyllm.errors import Failure, UsageError
 from psyllm.journal import Journal
 from psyllm.messages import Message, Prompt, Step
@@ -46,7 +47,7 @@ async def at_desk(folder: Path, **settings: Any) -> AsyncIterator[Caller]:
     journal = Journal.open(folder, {}, "0")
     try:
         model = ModelSettings.model_validate({"kind": "desk", "model": "wizard-of-oz"} | settings)
-        endpoint = Endpoint("m", model, Desk(folder), "desk", asyncio.Semaphore(model.concurrency))
+        endpoint = endpoint_of("m", model, {"desk": Desk(folder)}, model.concurrency)
         yield Caller(journal, dict.fromkeys(ROLES, endpoint), seed=7)
     finally:
         journal.close()

@@ -130,15 +130,15 @@ def test_one_process_at_a_time_and_a_killed_one_blocks_nobody(tmp_path: Path) ->
     Journal.open(tmp_path / "run", FACTS, "0").close()
 
 
-def test_a_failed_dialogue_is_open_again_an_accepted_one_is_not(tmp_path: Path) -> None:
+def test_a_failed_dialogue_is_over_until_another_try_goes_well(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "run", FACTS, "0")
     journal.finish(make_dialogue(Status.FAILED, "d1"))
     journal.finish(make_dialogue(Status.ACCEPTED, "d2"))
     journal.flush()
-    assert journal.finished() == {"d2"}
+    assert (journal.finished(), journal.failed()) == (frozenset(("d1", "d2")), frozenset(("d1",)))
     journal.finish(make_dialogue(Status.ACCEPTED, "d1"))
     journal.flush()
-    assert journal.finished() == {"d1", "d2"}
+    assert (journal.finished(), journal.failed()) == (frozenset(("d1", "d2")), frozenset())
     journal.close()
 
 
