@@ -64,6 +64,7 @@ def grow(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Calls in flight per model.", show_default=False)
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, where one core is full.")] = 1,
     prompts: PromptFolder = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="List invalid posts and go on without them.")
@@ -115,6 +116,7 @@ def grow(
             rounds=rounds,
             seed=seed,
             concurrency=concurrency,
+            workers=workers,
             prompts=prompts,
             skip_invalid=skip_invalid,
             recipe=recipe,

@@ -18,7 +18,10 @@ from app.plain import plain
 from psyllm.records import Status
 
 if TYPE_CHECKING:
-    from graphs.grow import Grower
+    from pathlib import Path
+
+    from graphs.grow import Tally
+    from psyllm.calls import Meter
 
 
 class PlainConsole(Console):
@@ -70,7 +73,7 @@ class GrowView:
 
     def __init__(self, rehearsal: bool) -> None:
         self._rehearsal = rehearsal
-        self._grower: Grower | None = None
+        self._watched: tuple[Tally, Meter, Path] | None = None
         self._since = time.monotonic()
         self._progress = Progress(
             TextColumn("[bold]dialogues"),
@@ -82,18 +85,19 @@ class GrowView:
         )
         self._task = self._progress.add_task("dialogues", total=None)
 
-    def watch(self, grower: Grower) -> None:
-        self._grower = grower
-        self._progress.update(self._task, total=grower.tally.total, completed=grower.tally.done)
+    def watch(self, tally: Tally, meter: Meter, run: Path) -> None:
+        """Show these as they change."""
+        self._watched = (tally, meter, run)
+        self._progress.update(self._task, total=tally.total, completed=tally.done)
 
     def refresh(self) -> None:
-        if self._grower is not None:
-            self._progress.update(self._task, completed=self._grower.tally.done)
+        if self._watched is not None:
+            self._progress.update(self._task, completed=self._watched[0].done)
 
     def __rich__(self) -> Group:
-        if self._grower is None:
+        if self._watched is None:
             return Group(Text("starting ...", style="dim"))
-        tally, meter = self._grower.tally, self._grower.caller.meter
+        tally, meter, run = self._watched
         rate = meter.calls / max(1e-9, time.monotonic() - self._since)
         cost = None if meter.unpriced else meter.cost_usd
         grid = Table.grid(padding=(0, 2), pad_edge=False)
@@ -115,7 +119,7 @@ class GrowView:
         rows: list[RenderableType] = [self._progress, grid, spent]
         rows += [Text(line, "yellow") for line in self._grower.caller.troubled()]
         if meter.at_desk:
-            rows.append(Text(f"{meter.at_desk} waiting at the desk: psyllm desk {self._grower.journal.folder}", "cyan"))
+            rows.append(Text(f"{meter.at_desk} waiting at the desk: psyllm desk {run}", "cyan"))
         if tally.by_reason:
             rows.append(Text("reasons: " + ", ".join(f"{code} {n}" for code, n in tally.by_reason.most_common(5))))
         if self._rehearsal:

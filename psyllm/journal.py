@@ -30,9 +30,20 @@ from psyllm.messages import Message, Step
 from psyllm.records import MODES, SAFETY_MODES, SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
 
 DATABASE = "journal-0.db"
-"""One database a worker; the number is the worker's."""
+"""The database of a run that one process grows; each further worker's has the next number."""
 GROUP_S = 0.01
 """Seconds that the writer gathers before it commits."""
+
+
+def shard_file(shard: int) -> str:
+    """The database of one worker, by its number from 0."""
+    return f"journal-{shard}.db"
+
+
+def shard_numbers(folder: Path) -> list[int]:
+    """The numbers of the databases in a run folder, lowest first."""
+    found = (re.fullmatch(r"journal-(\d+)\.db", file.name) for file in folder.glob("journal-*.db"))
+    return sorted(int(match[1]) for match in found if match)
 
 
 def text_hash(text: str) -> bytes:
@@ -96,18 +107,24 @@ class StoredReply:
 
 
 class Journal:
-    """Open with `Journal.open(folder, ...)`; close to commit the rest. One process at a time."""
+    """Open with `Journal.open(folder, ...)`; close to commit the rest. One process at a time for each database."""
 
     def __init__(
-        self, folder: Path, lock: FileLock, on_failure: Callable[[Failure], None], answers_from: Path | None = None
+        self,
+        folder: Path,
+        lock: FileLock,
+        on_failure: Callable[[Failure], None],
+        answers_from: Path | None = None,
+        shard: int = 0,
     ) -> None:
         self.folder = folder
+        self._file = folder / shard_file(shard)
         self._other = connect(answers_from / DATABASE, read_only=True) if answers_from else None
         self._lock = lock
         self._on_failure = on_failure
         self._failure: Failure | None = None
         self._queue: queue.SimpleQueue[_Job | threading.Event | None] = queue.SimpleQueue()
-        self._reader = connect(folder / DATABASE, read_only=True)
+        self._reader = connect(self._file, read_only=True)
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
 
@@ -119,17 +136,19 @@ class Journal:
         software_version: str,
         on_failure: Callable[[Failure], None] = lambda failure: None,
         answers_from: Path | None = None,
+        shard: int = 0,
     ) -> Self:
         """Open the run folder for growing, creating it if needed.
 
         `fingerprint` is everything that a dialogue's fate depends on, by dotted name. Raises UsageError if the
         run was started with another one, Failure('store') if another process holds the run or it cannot be written.
         `on_failure` is called from the writer's thread, once, when writing fails. A call that the run folder
-        `answers_from` has paid already is taken over from there.
+        `answers_from` has paid already is taken over from there. `shard` is the number of the database; each is locked
+        on its own.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / "grow.lock")
+            lock = FileLock(folder / f"journal-{shard}.lock")
             lock.acquire(timeout=0)
         except Timeout:
             raise Failure(
@@ -138,8 +157,8 @@ class Journal:
         except OSError as error:
             raise Failure("store", f"cannot write {folder}: {error.strerror}", hint="give another --run") from error
         try:
-            _prepare(folder / DATABASE, fingerprint, software_version)
-            return cls(folder, lock, on_failure, answers_from)
+            _prepare(folder / shard_file(shard), fingerprint, software_version)
+            return cls(folder, lock, on_failure, answers_from, shard)
         except sqlite3.Error as error:
             lock.release()
             raise _write_failure(folder, error) from error
@@ -176,6 +195,11 @@ class Journal:
         for start in range(0, len(rows), 10_000):
             self._queue.put(partial(_Writer.expected, rows=rows[start : start + 10_000]))
 
+    def drop_posts(self, post_ids: Iterable[str]) -> None:
+        """Forget posts whose dialogue has not begun; another shard has them now."""
+        ids = tuple(post_ids)
+        self._queue.put(lambda w: w.drop(ids))
+
     def add_posts(self, posts: Iterable[tuple[int, Post]]) -> None:
         """Store posts with their position in the input, scrubbed."""
         rows = tuple(posts)
@@ -200,7 +224,7 @@ class Journal:
             raise self._failure
 
     def _write(self) -> None:
-        with closing(connect(self.folder / DATABASE)) as db:
+        with closing(connect(self._file)) as db:
             writer = _Writer(db)
             closing_down = False
             while not closing_down:
@@ -263,6 +287,16 @@ class Journal:
     def origins(self) -> dict[str, bytes]:
         """Post id -> hash of the post as it was found, for every post that this run has been about."""
         return dict(self._reader.execute("SELECT id, origin FROM posts").fetchall())
+
+    def places(self) -> list[tuple[str, int, bytes, bool]]:
+        """Of every post its id, position, hash as it was found, and whether its dialogue has begun."""
+        rows = self._reader.execute("SELECT id, position, origin, record_id IS NOT NULL FROM posts").fetchall()
+        return [(name, position, origin, bool(begun)) for name, position, origin, begun in rows]
+
+    def statuses(self) -> dict[str, Status]:
+        """Post id -> how its dialogue ended; forks are left out."""
+        rows = self._reader.execute("SELECT post_id, status FROM dialogues WHERE forked_from IS NULL").fetchall()
+        return {post_id: Status(status) for post_id, status in rows}
 
     def post(self, post_id: str) -> Post | None:
         """A post as the run keeps it; None if its dialogue has never begun."""
@@ -380,6 +414,9 @@ class _Writer:
 
     def expected(self, rows: Iterable[tuple[int, str, bytes]]) -> None:
         self.db.executemany("INSERT OR IGNORE INTO posts VALUES (?2, ?1, ?3, NULL)", rows)
+
+    def drop(self, post_ids: Iterable[str]) -> None:
+        self.db.executemany("DELETE FROM posts WHERE id = ? AND record_id IS NULL", [(name,) for name in post_ids])
 
     def note(self, key: str, value: str) -> None:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from psyllm.errors import NoMatch, UsageError
-from psyllm.journal import connect, inflate, read_meta
+from psyllm.journal import connect, inflate, read_meta, shard_file, shard_numbers
 from psyllm.messages import MessageRole
 from psyllm.records import Dialogue, Post, PromptRef, Status
 from psyllm.settings import Rules
@@ -115,7 +116,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         """Raises UsageError if there is no run here, or one of another schema version."""
-        files = sorted(folder.glob("journal-*.db"))
+        files = [folder / shard_file(number) for number in shard_numbers(folder)]
         if not files:
             raise UsageError(f"{folder} holds no run", hint="`psyllm grow POSTS --run DIR` makes one")
         self.folder = folder
@@ -147,13 +148,14 @@ class Run:
 
     def dialogues(self, status: Status | None = None, *, forks: bool = False) -> Iterator[Dialogue]:
         """Every dialogue, in the order of its post in the input. A fork is an experiment: only with `forks`."""
-        for row in self._rows(
-            "SELECT t.body FROM dialogues d JOIN texts t ON t.id = d.record_id LEFT JOIN posts p ON p.id = d.post_id"
+        for row in self._in_order(
+            "SELECT p.position, d.repeat, d.id, t.body FROM dialogues d JOIN texts t ON t.id = d.record_id"
+            " LEFT JOIN posts p ON p.id = d.post_id"
             " WHERE (?1 IS NULL OR d.status = ?1) AND (?2 OR d.forked_from IS NULL)"
             " ORDER BY p.position, d.repeat, d.id",
             (status, forks),
         ):
-            yield Dialogue.model_validate_json(inflate(row[0]))
+            yield Dialogue.model_validate_json(inflate(row[3]))
 
     def dialogue(self, short_id: str) -> Dialogue:
         """The dialogue whose id, or post id, starts like this; a post id stands for the dialogue grown from it.
@@ -204,6 +206,13 @@ class Run:
         ):
             return Post.model_validate_json(inflate(row[0]))
         raise UsageError(f"{self.folder} holds no post {post_id!r}", hint="was it made by this psyllm?")
+
+    def shard_of(self, dialogue_id: str) -> int:
+        """The number of the database that holds a dialogue and its calls. Raises NoMatch if none does."""
+        for number, database in zip(shard_numbers(self.folder), self.databases, strict=False):
+            if database.execute("SELECT 1 FROM dialogues WHERE id = ?", (dialogue_id,)).fetchone():
+                return number
+        raise NoMatch(f"{self.folder} holds no dialogue {dialogue_id!r}")
 
     def calls(self, dialogue_id: str) -> Iterator[StoredCall]:
         """A dialogue's calls in the order made."""
@@ -261,6 +270,11 @@ class Run:
                     rehearsal=bool(row["rehearsal"]),
                 )
 
+    def statuses(self) -> dict[str, Status]:
+        """Post id -> how its dialogue ended; forks are left out."""
+        rows = self._rows("SELECT post_id, status FROM dialogues WHERE forked_from IS NULL")
+        return {post_id: Status(status) for post_id, status in rows}
+
     def status_counts(self) -> dict[Status, int]:
         found = dict(self._summed(1, "SELECT status, count(*) FROM dialogues WHERE forked_from IS NULL GROUP BY 1"))
         return {status: found.get(status, 0) for status in Status}
@@ -270,8 +284,11 @@ class Run:
 
     def posts(self) -> Iterator[Post]:
         """Every post whose dialogue has begun, scrubbed, in the order of the input."""
-        rows = self._rows("SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id ORDER BY p.position, p.id")
-        return (Post.model_validate_json(inflate(row[0])) for row in rows)
+        rows = self._in_order(
+            "SELECT p.position, 0, p.id, t.body FROM posts p JOIN texts t ON t.id = p.record_id"
+            " ORDER BY p.position, p.id"
+        )
+        return (Post.model_validate_json(inflate(row[3])) for row in rows)
 
     @property
     def rules(self) -> Rules:
@@ -343,6 +360,12 @@ class Run:
             before = totals.get(key, (0,) * len(numbers))
             totals[key] = tuple(None if None in pair else sum(pair) for pair in zip(before, numbers, strict=True))
         return [key + numbers for key, numbers in totals.items()]
+
+    def _in_order(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of all databases by their first three columns, by which each database sorts its own: a position, which
+        may be None and comes first then, a number, an id."""
+        sorted_rows = (database.execute(query, values) for database in self.databases)
+        return heapq.merge(*sorted_rows, key=lambda row: (row[0] is not None, row[0] or 0, row[1], row[2]))
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         for database in self.databases:
