@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.cli_clinical import clinical
-from app.cli_corpus import corpus, export
+from app.cli_corpus import corpus, export, merge
 from app.cli_eval import evaluation
 from app.cli_intake import intake
 from app.cli_prompt import prompt
@@ -145,6 +145,7 @@ def status(
     (failed_command if failed else status_command)(run, as_json=json)
 
 
+app.command(epilog=example("psyllm merge runs/monday runs/tuesday --out runs/week"))(merge)
 app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))(export)
 
 

@@ -226,7 +226,7 @@ async def _grow(settings: Settings, options: GrowOptions, rules: Rules, library:
                     on_dialogue=lambda _: show.refresh(),
                     reviews=Labels(options.run) if options.review else None,
                 )
-                show.watch(grower.tally, grower.caller.meter, options.run)
+                show.watch(grower.tally, caller.meter, options.run, caller.troubled)
                 with _interruptible(loop, grower), _limited(loop, grower, options.budget) as limit:
                     await grower.run()
             journal.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,7 @@ class GrowView:
 
     def __init__(self, rehearsal: bool) -> None:
         self._rehearsal = rehearsal
-        self._watched: tuple[Tally, Meter, Path] | None = None
+        self._watched: tuple[Tally, Meter, Path, Callable[[], Iterable[str]]] | None = None
         self._since = time.monotonic()
         self._progress = Progress(
             TextColumn("[bold]dialogues"),
@@ -85,9 +85,11 @@ class GrowView:
         )
         self._task = self._progress.add_task("dialogues", total=None)
 
-    def watch(self, tally: Tally, meter: Meter, run: Path) -> None:
-        """Show these as they change."""
-        self._watched = (tally, meter, run)
+    def watch(
+        self, tally: Tally, meter: Meter, run: Path, troubled: Callable[[], Iterable[str]] = tuple[str, ...]
+    ) -> None:
+        """Show these as they change; `troubled` says a line for every endpoint that does not answer as it should."""
+        self._watched = (tally, meter, run, troubled)
         self._progress.update(self._task, total=tally.total, completed=tally.done)
 
     def refresh(self) -> None:
@@ -97,7 +99,7 @@ class GrowView:
     def __rich__(self) -> Group:
         if self._watched is None:
             return Group(Text("starting ...", style="dim"))
-        tally, meter, run = self._watched
+        tally, meter, run, troubled = self._watched
         rate = meter.calls / max(1e-9, time.monotonic() - self._since)
         cost = None if meter.unpriced else meter.cost_usd
         grid = Table.grid(padding=(0, 2), pad_edge=False)
@@ -117,7 +119,7 @@ class GrowView:
             style="dim",
         )
         rows: list[RenderableType] = [self._progress, grid, spent]
-        rows += [Text(line, "yellow") for line in self._grower.caller.troubled()]
+        rows += [Text(line, "yellow") for line in troubled()]
         if meter.at_desk:
             rows.append(Text(f"{meter.at_desk} waiting at the desk: psyllm desk {run}", "cyan"))
         if tally.by_reason:

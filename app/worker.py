@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
+from pydantic import Field
 
 from agents.cast import checked_library
 from app.grow import GrowOptions, not_over
@@ -54,16 +55,18 @@ class Report(Record):
     """How far a worker is."""
 
     open: int = 0
-    by_status: dict[Status, int] = {}
-    by_reason: dict[str, int] = {}
+    by_status: dict[Status, int] = Field(default={})
+    by_reason: dict[str, int] = Field(default={})
     calls: int = 0
     reused: int = 0
     retries: int = 0
-    usage: dict[str, int] = {}
+    usage: dict[str, int] = Field(default={})
     """Tokens: prompt, cached, completion."""
     cost_usd: float = 0.0
     unpriced: bool = False
     at_desk: int = 0
+    troubled: tuple[str, ...] = ()
+    """A line for every endpoint that does not answer as it should."""
     final: bool = False
     error: str = ""
     """What was fatal; empty if nothing was."""
@@ -85,6 +88,7 @@ class Report(Record):
             cost_usd=meter.cost_usd,
             unpriced=meter.unpriced,
             at_desk=meter.at_desk,
+            troubled=tuple(grower.caller.troubled()),
             final=final,
         )
 

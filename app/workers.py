@@ -66,6 +66,10 @@ class Sum:
         meter.unpriced = any(report.unpriced for report in all_reports)
         meter.at_desk = sum(report.at_desk for report in all_reports)
 
+    def troubled(self) -> list[str]:
+        """What workers say of endpoints, and which worker says so."""
+        return [f"worker {shard}: {line}" for shard, report in self.now.items() for line in report.troubled]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -85,7 +89,7 @@ async def grow_sharded(
     total = Sum(plan.tally)
     models = {settings.models[name].kind for name in settings.cast(options.profile).values()}
     with growing("rehearsal" in models, live=console.is_terminal and not options.log_json) as show:
-        show.watch(total.tally, total.meter, options.run)
+        show.watch(total.tally, total.meter, options.run, total.troubled)
         crew = Crew(settings, options, rules, plan, total, show.refresh)
         await crew.run()
     if crew.fatal is not None:

@@ -46,6 +46,21 @@ def shard_numbers(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
+def held(folder: Path, shard: int = 0) -> FileLock:
+    """The lock of one database, taken; the folder is made if needed. Raises Failure('store') if another has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"journal-{shard}.lock")
+        lock.acquire(timeout=0)
+        return lock
+    except Timeout:
+        raise Failure(
+            "store", f"another process is growing {folder}", hint="wait for it, stop it, or give another --run"
+        ) from None
+    except OSError as error:
+        raise Failure("store", f"cannot write {folder}: {error.strerror}", hint="give another --run") from error
+
+
 def text_hash(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
@@ -146,16 +161,7 @@ class Journal:
         `answers_from` has paid already is taken over from there. `shard` is the number of the database; each is locked
         on its own.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / f"journal-{shard}.lock")
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise Failure(
-                "store", f"another process is growing {folder}", hint="wait for it, stop it, or give another --run"
-            ) from None
-        except OSError as error:
-            raise Failure("store", f"cannot write {folder}: {error.strerror}", hint="give another --run") from error
+        lock = held(folder, shard)
         try:
             _prepare(folder / shard_file(shard), fingerprint, software_version)
             return cls(folder, lock, on_failure, answers_from, shard)
