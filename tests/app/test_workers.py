@@ -7,8 +7,10 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +20,11 @@ from psyllm.records import Status
 from psyllm.runs import Run
 from tests.app.conftest import EIGHT, Desk, until
 from tests.app.test_cli import of_first_four
+from tests.conftest import Endpoint
+from tests.graphs.conftest import SCRIPT
 
 TWO = (*EIGHT, "--workers", "2")
+FOUR = (*EIGHT[:-1], "4", "--workers", "2")
 
 
 def calls(desk: Desk, run: str = "run") -> int:
@@ -115,18 +120,18 @@ def test_a_stopped_run_goes_on_with_any_number_of_workers(desk: Desk, undisturbe
 
 
 def test_a_killed_worker_is_replaced(desk: Desk, undisturbed: bytes) -> None:
-    process = desk.start(*TWO, "--rehearsal-latency", "100")
+    process = desk.start(*FOUR, "--rehearsal-latency", "100")
     until(process, lambda: calls(desk) > 10)
     os.kill(children(process)[0], signal.SIGKILL)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert "was killed; another goes on in its place" in said
-    assert "8 of 8 posts done: " in said
-    assert desk.exported() == undisturbed
+    assert "4 of 4 posts done: " in said
+    assert desk.exported() == of_first_four(undisturbed)
 
 
 def test_workers_do_not_outlive_their_parent(desk: Desk) -> None:
-    process = desk.start(*TWO, "--rehearsal-latency", "300")
+    process = desk.start(*FOUR, "--rehearsal-latency", "300")
     until(process, lambda: calls(desk) > 4)
     workers = children(process)
     process.kill()
@@ -135,16 +140,20 @@ def test_workers_do_not_outlive_their_parent(desk: Desk) -> None:
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    done = desk.psyllm(*TWO)
+    done = desk.psyllm(*FOUR)
     assert done.returncode == 0, "the databases are free again: " + done.stderr
 
 
-def test_what_is_fatal_in_a_worker_ends_the_run_in_one_line(desk: Desk) -> None:
-    gone = 'profile = "m"\n[models.m]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\n[profiles.m]\ndefault = "m"\n'
-    desk.write("psyllm.toml", gone)
+def test_what_is_fatal_in_a_worker_ends_the_run_in_one_line(
+    desk: Desk, scripted: Callable[[dict[str, Any]], Endpoint]
+) -> None:
+    endpoint = scripted({name: {"$status": 401} for name in SCRIPT})
+    model = f'base_url = "{endpoint.base_url}"\nmodel = "m"\n'
+    desk.write("psyllm.toml", f'profile = "m"\n[models.m]\n{model}[profiles.m]\ndefault = "m"\n')
     done = desk.psyllm(*TWO)
     assert done.returncode == 1
-    assert "127.0.0.1:9" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("psyllm: ")]
+    assert endpoint.base_url in line
     assert "Traceback" not in done.stderr
 
 
