@@ -5,7 +5,9 @@ psyllm grow examples/posts.jsonl --run runs/demo --limit 12
 
 from __future__ import annotations
 
+import sqlite3
 import sys
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -221,6 +223,10 @@ def main() -> NoReturn:
         if error.hint:
             typer.echo(f"  -> {plain(error.hint)}", err=True)
         sys.exit(error.exit_code)
+    except (sqlite3.DatabaseError, zlib.error) as error:
+        typer.secho(f"psyllm: a database of the run cannot be read: {plain(str(error))}", fg="red", err=True)
+        typer.echo("  -> put a copy of it back, or save what can be read: sqlite3 FILE .recover", err=True)
+        sys.exit(1)
     sys.exit(0)
 
 

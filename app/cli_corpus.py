@@ -69,7 +69,11 @@ def export(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of splits and limits.")] = 0,
     decontaminate: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Leave out what shares a passage with it; repeat.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Test set: leave out what shares a post or 13 words in a row with it; repeat.",
+        ),
     ] = None,
     min_score: Annotated[int, typer.Option(min=0, max=5, help="Lowest score of the critic, 1 to 5; 0: any.")] = 0,
     modality: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only these modalities; repeat.")] = None,

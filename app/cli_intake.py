@@ -42,7 +42,11 @@ def intake(
         list[Path] | None, typer.Option(metavar="RUN", help="Leave out near duplicates of a run's posts; repeat.")
     ] = None,
     held_out: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Leave out near duplicates of a test set; repeat.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Leave out near duplicates of a test set's posts; repeat. Shared passages: export --decontaminate.",
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.", show_default=False)] = None,
     keep_all: Annotated[bool, typer.Option("--keep-all", help="Screen nothing out, but scrub everything.")] = False,

@@ -15,9 +15,13 @@ trace = typer.Typer(
     no_args_is_help=True,
 )
 
-DialogueId = Annotated[str, typer.Argument(metavar="ID", help="Start of a dialogue id, or a post id.")]
+DialogueId = Annotated[
+    str, typer.Argument(metavar="ID", help="Start of a dialogue id, a post id, or the id of an exported row.")
+]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
-Status = Annotated[str, typer.Option(help="accepted, rejected, screened_out, failed, in_review.", show_default=False)]
+Status = Annotated[
+    str, typer.Option(help="accepted, rejected, screened_out, failed, in_review, evaluated.", show_default=False)
+]
 Reason = Annotated[str, typer.Option(metavar="CODE", help="A reason code.", show_default=False)]
 Modality = Annotated[str, typer.Option(metavar="ID", help="The modality planned.", show_default=False)]
 Severity = Annotated[str, typer.Option(help="minimal, mild, moderate or severe.", show_default=False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,10 @@ from psyllm.runs import Run
 
 if TYPE_CHECKING:
     from evaluators.tables import Table as Rows
+
+
+_OPENS = re.compile(r" (?=\[|\(alpha)")
+"""Where a cell may break: before its interval, before the agreement."""
 
 
 def needs_extra() -> None:
@@ -59,7 +64,7 @@ def _shown(table: Rows) -> Table:
         head=tuple(_folded(heading.replace(":", ": "), 14) for heading in table.head),
         rows=tuple((_folded(label, 18), *cells) for label, *cells in table.rows),
     )
-    stacked = replace(folded, rows=tuple(tuple(cell.replace(" [", "\n[") for cell in row) for row in table.rows))
+    stacked = replace(folded, rows=tuple(tuple(_OPENS.sub("\n", cell) for cell in row) for row in table.rows))
     roomy = out.options.update(width=1000)
     return next(
         (drawn for drawn in map(_drawn, (table, folded)) if out.measure(drawn, options=roomy).maximum <= out.width),

@@ -268,7 +268,7 @@ def _farewell(caller: Caller, results: Any, rehearsal: bool) -> None:
         f"{tokens(meter.usage['completion'])} out, {dollars(cost)}"
     )
     if failed := [talk for talk in results.talks if talk.failed]:
-        console.print(f"{len(failed)} talks failed; the same command tries them again", style="yellow")
+        console.print(f"{len(failed)} talk(s) failed; the same command tries again", style="yellow")
     for post, why in results.unsuitable.items():
         console.print(f"no client was made of post {post}: {why}", style="yellow")
     if rehearsal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rich.table import Table
@@ -74,7 +75,7 @@ def judge_check_command(folder: Path, files: tuple[Path, ...], key: Path | None)
             number(one.people.value),
             interval(one.panel),
             number(one.kappa),
-            f"{one.bias.value:+.2f}",
+            "-" if math.isnan(one.bias.value) else f"{one.bias.value:+.2f}",
             percent(one.within_one),
             one.advice,
             style=colour if one.item else "bold",

@@ -308,7 +308,7 @@ def _farewell(options: GrowOptions, end: End) -> None:
     counts = ", ".join(
         f"{tally.by_status[status]} {status.replace('_', ' ')}"
         for status in Status
-        if waiting or status is not Status.IN_REVIEW
+        if tally.by_status[status] or not status.rare
     )
     if options.failed == "only" and not tally.total:
         console.print(f"no dialogue of {run} has failed")

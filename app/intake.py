@@ -116,7 +116,8 @@ def _recipe(options: IntakeOptions) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise UsageError(f"--{name} {first['input']!r}: {first['msg']}", hint="see `psyllm intake --help`") from error
+        hint = "write YYYY-MM-DD" if name == "retrieved" else "see `psyllm intake --help`"
+        raise UsageError(f"--{name} {first['input']!r}: {first['msg']}", hint=hint) from error
 
 
 def _remember(seen: Seen, options: IntakeOptions) -> None:
@@ -192,6 +193,8 @@ def _whole_file(path: Path) -> Iterator[IO[str]]:
     """A file that is there whole or not at all. Raises UsageError if it exists, Failure if it cannot be written."""
     if path.exists():
         raise UsageError(f"{path} exists", hint="give another --out, or remove it")
+    if not path.parent.is_dir():
+        raise UsageError(f"folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8") as file:
@@ -252,7 +255,7 @@ def _say_the_rest(counts: Counts, reader: Reader, path: Path) -> None:
     if any(license == "unknown" for _, license in counts.origins):
         out.print("licence unknown: say it with --license if you know it; it is never guessed", style="yellow")
     if recoded := sum(source.recoded for source in reader.sources):
-        out.print(f"{recoded:,} lines were not UTF-8 and were read as what they most likely are", style="yellow")
+        out.print(f"not UTF-8, read as what they most likely are: {recoded:,} lines", style="yellow")
     for note in (note for source in reader.sources for note in source.notes):
         out.print(note, style="yellow", soft_wrap=True)
     for mistake in reader.mistakes[:5]:

@@ -106,7 +106,7 @@ def _fill(folder: Path, runs: Sequence[Path]) -> int:
 def _weigh(db: sqlite3.Connection, number: int, best: dict[str, _Copy], lost: dict[int, set[str]]) -> None:
     """Compare this database's posts with the best so far. Raises UsageError for one id with two texts."""
     rows = db.execute(
-        "SELECT p.id, p.origin, CASE WHEN d.status IN ('accepted', 'rejected', 'screened_out') THEN 3"
+        "SELECT p.id, p.origin, CASE WHEN d.status NOT IN ('failed', 'in_review') THEN 3"
         " WHEN d.status IS NOT NULL THEN 2 ELSE p.record_id IS NOT NULL END FROM posts p"
         " LEFT JOIN (SELECT post_id, max(status) status FROM dialogues WHERE forked_from IS NULL GROUP BY 1) d"
         " ON d.post_id = p.id"

@@ -46,6 +46,7 @@ COLOURS: Mapping[str, str] = {
     "screened_out": "yellow",
     "failed": "magenta",
     "in_review": "cyan",
+    "evaluated": "cyan",
 }
 """Status -> the colour in which every screen shows it."""
 REHEARSAL = "rehearsal: stand-in words by rule, no model; for trying the software, not for training"

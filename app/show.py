@@ -107,6 +107,8 @@ def _head(dialogue: Dialogue) -> RenderableType:
     if dialogue.forked_from:
         lines.append(Text(f"fork of {dialogue.forked_from}", style="magenta"))
     lines += [Text(f"{r.code} ({r.role}, round {r.round}): {r.detail}", style=colour) for r in dialogue.reasons]
+    if dialogue.status is Status.EVALUATED:
+        lines.append(Text(f"counsellor {dialogue.provenance.models['therapist']}"))
     if plan := dialogue.plan:
         lines.append(Text(f"{plan.presenting_problem}"))
         lines.append(
@@ -135,8 +137,10 @@ def _turn(turn: Turn) -> list[RenderableType]:
     for draft in turn.drafts:
         parts += _sent_back(draft.reply.text, draft.critique)
     if reply := turn.reply:
-        parts.append(Padding(Text(reply.reasoning, style="italic dim"), (1, 0, 0, 4)))
-        parts.append(Padding(Text.assemble((f"[{reply.technique}] ", "magenta"), (reply.text, "green")), (1, 0, 0, 0)))
+        technique = f"[{reply.technique}] " if reply.technique else ""
+        if reply.reasoning:
+            parts.append(Padding(Text(reply.reasoning, style="italic dim"), (1, 0, 0, 4)))
+        parts.append(Padding(Text.assemble((technique, "magenta"), (reply.text, "green")), (1, 0, 0, 0)))
     if turn.critique and turn.critique.scores:
         scores = "  ".join(f"{name} {score}" for name, score in turn.critique.scores.items())
         parts.append(Text(f"critic: {turn.critique.decision}   {scores}", style="dim"))

@@ -48,14 +48,13 @@ def status_command(folder: Path, *, as_json: bool) -> None:
             show_json(_facts(run))
             return
         counts = run.status_counts()
-        total = run.post_count()
-        out.print(_funnel(folder, total, counts))
+        out.print(_funnel(folder, run, counts))
         out.print()
         if reasons := run.reasons():
             out.print(_reasons(reasons))
             out.print()
         coverage = run.coverage()
-        if any(row.chosen for row in coverage):
+        if any(row.chosen for row in coverage) and not run.evaluation:
             shares = Table.grid(padding=(0, 6))
             modes = run.accepted_by_mode()
             shares.add_row(_coverage(coverage), _shares("response mode", modes) if modes else "")
@@ -79,6 +78,8 @@ def status_command(folder: Path, *, as_json: bool) -> None:
                     str(s.retried),
                 )
             out.print(table)
+        if run.evaluation:
+            out.print(f"\nwhat came of it: psyllm eval report {folder}", style="dim", soft_wrap=True)
         if unverified := Knowledge.load().unverified_contacts():
             out.print(
                 f"crisis contacts nobody has checked (clinical/contacts.yaml): {', '.join(unverified)}", style="yellow"
@@ -99,14 +100,19 @@ def _facts(run: Run) -> dict[str, object]:
     }
 
 
-def _funnel(folder: Path, total: int, counts: dict[Status, int]) -> Table:
-    table = Table(title=f"{folder}: {total} posts", title_justify="left", box=None, show_header=False, pad_edge=False)
+def _funnel(folder: Path, run: Run, counts: dict[Status, int]) -> Table:
+    total, title = run.post_count(), f"{folder}: {run.post_count()} posts"
+    shown = [status for status in Status if counts[status] or not status.rare]
+    if run.evaluation:
+        total, title = sum(counts.values()), f"{folder}: {sum(counts.values())} talks of an evaluation"
+        shown = [Status.EVALUATED, Status.FAILED]
+    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
-    shown = [status for status in Status if counts[status] or status is not Status.IN_REVIEW]
     rows = [(status.replace("_", " "), counts[status], COLOURS[status]) for status in shown]
-    rows.append(("not done", max(total - sum(counts.values()), 0), "white"))
+    if not run.evaluation:
+        rows.append(("not done", max(total - sum(counts.values()), 0), "white"))
     for name, count, colour in rows:
         table.add_row(name, str(count), Bar(max(total, 1), 0, count, width=40, color=colour))
     return table

@@ -87,11 +87,15 @@ def grade(
     """
     grounds: list[tuple[int, tuple[int, ...]]] = []
     level = 0
+    question = ""
     for turn in turns:
         for sentence in (sentence for sentence in turn.client if sentence.n not in cleared):
             found = screen.level(sentence.text, name, level)
+            if sentence is turn.client[0] and question:
+                found = max(found, _confirmed(domain, question, sentence.text))
             grounds.append((found, (sentence.n,)))
             level = max(level, found)
+        question = _last_question(turn)
     spoken = {sentence.n for turn in turns for sentence in turn.client}
     top = len(domain.levels) - 1
     left = [risk for risk in proposed if not risk.sentences or not set(cleared).issuperset(risk.sentences)]
@@ -102,6 +106,26 @@ def grade(
     level = max((found for found, _ in grounds), default=0)
     where = {n for found, numbers in grounds if found == level > 0 for n in numbers}
     return Risk(domain=name, level=level, sentences=tuple(sorted(where)), mode=domain.levels[level].mode)
+
+
+_YES = re.compile(
+    r"(?:ok |well |um+ |oh )?(?:yes|yeah|yep|yup|aye|i do|i have|i am|it is|they are|sometimes|most (?:days|nights))\b"
+    r"(?! but not| and no)"
+)
+
+
+def _confirmed(domain: Domain, question: str, answer: str) -> int:
+    """The level that a yes to the counsellor's question raises."""
+    if not _YES.match(normal(answer).replace(",", "")):
+        return 0
+    asked = (rung.level for rung in domain.levels for pattern in rung.asked if pattern.search(question))
+    return max(asked, default=0)
+
+
+def _last_question(turn: Turn) -> str:
+    """The last question of the turn's reply, normalised; '' without one."""
+    said = re.split(r"(?<=[.!?])\s+", turn.reply.text) if turn.reply else []
+    return next((normal(sentence) for sentence in reversed(said) if "?" in sentence), "")
 
 
 def worst(risks: Iterable[Risk]) -> Risk | None:

@@ -252,6 +252,8 @@ class Rung(Matter):
     """In the turn that reaches this level, the reply must hold one of these."""
     screen: tuple[Pattern, ...] = ()
     """Words that raise this level by themselves."""
+    asked: tuple[Pattern, ...] = ()
+    """Words of a counsellor's question: a message that begins with a yes to it raises this level."""
     if_raised: tuple[Pattern, ...] = ()
     """Words that raise this level only after the domain has reached level 2."""
     unless: tuple[Pattern, ...] = ()

@@ -17,15 +17,18 @@ from corpus.words import alternatives
 ADULT = 18
 _YOUNGEST_WRITER = 8
 _OLD = r"(?:[ -]?(?:years?|yrs?|y)[ -]?(?:olds?|o)\b|[ -]?y/?o\b)"
+_SPELLED = {"thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17}
 _SELF = re.compile(
     r"(?<![\w'])(?:"
     r"(?:i'?m|i am|iam) (?:(?:a|an|only|just|still|currently|almost|nearly|about to (?:be|turn)|turning|like) ){0,3}"
-    rf"(\d{{1,2}})(?=\s*(?:{_OLD}|[.,;!?)\]\n]|[mf]\b|(?:and|but|so|now|male|female|girl|boy|going on)\b|$))"
+    rf"(\d{{1,2}}|{'|'.join(_SPELLED)})(?=\s*(?:{_OLD}|[.,;!?)\]\n]|[mf]\b"
+    r"|(?:and|but|so|now|male|female|girl|boy|going on)\b|$))"
     r"(?!\.\d|,\d| and a half (?:weeks|months))"
     r"|(\d{1,2})\s?/?\s?(?:f|m|nb|ftm|mtf)(?![\w'])(?!\s(?:old|is|was))"
     r"|(\d{1,2}) (?:female|male|girl|boy)(?=[\s,.)\]]*(?:here|from|and i\b|[,.)\]\n]|$))"
     r"|[fm]\s?/?\s?(\d{1,2})(?=[\s)\],.;!?]|$)(?!\.\d|,\d|\s*(?:weeks|days|am|pm))"
     rf"|as an? (\d{{1,2}}){_OLD}"
+    r"|(?:i |(?<!.)|(?<=[.!?] ))just turned (\d{1,2})(?=[\s).,;!?]|$)(?! (?:years|months|weeks|days))"
     r"|i(?:'ll be|'ll turn| will be| will turn|'m turning| turn| turned| just turned) (\d{1,2})"
     r" (?:soon|next|this|in|last|today|yesterday|tomorrow)"
     r")",
@@ -34,8 +37,11 @@ _SELF = re.compile(
 _SCHOOL = re.compile(
     r"\bi(?:'?m| am) (?:currently |still |just |only )?(?:a |an )?(?:in |starting |going into |entering )?"
     r"(?:(?:the )?(?:[6-9]|10|11|12)th grade(?:r)?|(?:sixth|seventh|eighth|ninth|tenth|eleventh) grade(?:r)?"
-    r"|(?:a )?(?:freshman|sophomore|junior|senior) (?:in|at|of) (?:my )?high ?school|high ?school(?:er)?(?: student)?"
-    r"|middle ?school(?:er)?|year (?:[7-9]|10|11)\b|(?:a )?minor\b|teen(?:ager)?\b|under ?age\b|doing my gcses)",
+    r"|(?:a )?(?:freshman|sophomore|junior|senior) (?:in|at|of) (?:my )?high ?school"
+    r"|(?:high|middle) ?school(?:er)?\b"
+    r"(?! (?:teacher|counsell?or|drop[- ]?out|grad\w*|principal|coach|nurse|sweetheart))"
+    r"|year (?:[7-9]|10|11)\b|minor\b(?! (?!and|but|so)\w)|under ?age\b|doing my gcses)"
+    r"|\bi(?:'?m| am) (?:currently |still |just |only )?a (?:\w+ )?teen(?:age[rd]?)?\b",
     re.IGNORECASE,
 )
 _PAST = re.compile(
@@ -72,7 +78,12 @@ def ages_of_minors(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _young(match: re.Match[str]) -> bool:
-    return _YOUNGEST_WRITER <= int(match[match.lastindex or 0]) < ADULT
+    return _YOUNGEST_WRITER <= years(match[match.lastindex or 0]) < ADULT
+
+
+def years(age: str) -> int:
+    """An age in figures or, of a teenager, in letters, as a number."""
+    return _SPELLED.get(age.casefold()) or int(age)
 
 
 def _straight(text: str) -> str:

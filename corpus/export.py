@@ -97,8 +97,9 @@ def export(runs: Sequence[Run], out: Path, options: Options, advance: Callable[[
     Raises UsageError for rehearsal output that was not asked for, an `out` that exists, or nothing to write;
     Failure('store') if it cannot be written, Failure('schema') for a row that the chat template mangles.
     """
-    if out.exists():
-        raise UsageError(f"{out} exists", hint="give another --out, or remove it")
+    for path in (out, manifest_path(out)):
+        if path.exists():
+            raise UsageError(f"{path} exists", hint="give another --out, or remove it")
     if not out.parent.is_dir():
         raise UsageError(f"folder {out.parent} does not exist", hint=f"mkdir -p {out.parent}")
     for run in runs:

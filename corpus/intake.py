@@ -29,14 +29,14 @@ Verdict = Literal["kept", "changed", "flagged", "out"]
 STEPS = {
     "repair": "broken characters and markup mended",
     "deleted": "deleted, removed, or by a bot",
-    "length": f"under {screen.MIN_WORDS} words or over {screen.MAX_CHARACTERS:,} characters",
+    "length": f"under {screen.MIN_WORDS} words, over {screen.MAX_CHARACTERS:,} characters",
     "language": "not in English",
     "suitable": "poems, adverts, nobody who speaks of themselves",
     "of age": "the writer is under 18",
     "scrub": "personal data replaced",
-    "methods": "method detail masked, where a post speaks of suicide or self-harm",
-    "instructions": "words that speak to a model; quoted wherever one reads them",
-    "duplicates": "nearly the same as an earlier post, a run or a held-out text",
+    "methods": "how, in posts on suicide or self-harm: masked",
+    "instructions": "words that speak to a model; always quoted",
+    "duplicates": "like an earlier post, --against or --held-out",
 }
 """Step -> what it looks for."""
 METHOD = "[METHOD]"

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
-from corpus.ages import ages_of_minors
+from corpus.ages import ages_of_minors, years
 from corpus.people import names
 from corpus.words import alternatives, first_names, listed
 
@@ -109,6 +109,7 @@ def find(text: str) -> tuple[Found, ...]:
     found += [Found("NAME", *span) for span in names(text)]
     if _DIGIT.search(text):
         found += [Found("PHONE", *match.span()) for match in _PHONE.finditer(text) if _is_phone(match[0])]
+    if _AGE.search(text):
         found += [Found(_age_kind(text[start:end]), start, end) for start, end in ages_of_minors(text)]
     return tuple(_disjoint(found, taken=[match.span() for match in _PLACEHOLDER.finditer(text)]))
 
@@ -130,8 +131,8 @@ def _normal(kind: str, words: str) -> str:
     return re.sub(r"\D", "", words) if kind == "PHONE" else words.casefold().strip(" @/").removeprefix("u/")
 
 
-def _age_kind(digits: str) -> str:
-    return "TEEN_AGE" if int(digits) in _TEENS else "CHILD_AGE"
+def _age_kind(age: str) -> str:
+    return "TEEN_AGE" if years(age) in _TEENS else "CHILD_AGE"
 
 
 # ---------------------------------------------------------------- what has a shape of its own
@@ -140,6 +141,7 @@ _WORD = r"(?:St\.|[A-Z][\w'’-]*)"
 
 
 _DIGIT = re.compile(r"\d")
+_AGE = re.compile(r"\d|(?i:teen)")
 _STREET_END = r"(?:,? (?:[A-Z]{2}(?: \d{5})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})\b)?"
 
 

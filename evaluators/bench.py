@@ -83,6 +83,8 @@ async def run(
     }
     await _meet(cast, spec, posts, results, width, progress)
     results.clients += fixed
+    for talk in given:
+        table.caller.journal.finish(as_dialogue(talk, spec.seed, {"therapist": talk.counsellor}))
     results.talks = [*given, *await _talk(table, cast, spec, spec.kind, seats, results.clients, width, progress)]
     judges = [Judge(name, table.seat(name), _hidden(table, spec)) for name in spec.judges]
     whole = [talk for talk in results.talks if talk.own and not talk.failed]
@@ -140,7 +142,7 @@ async def _talk(
 
     async def one(name: str, client: Client) -> Talk:
         talk = await hold(table.caller, cast, kind, name, seats[name], client, spec.rounds)
-        journal.finish(as_dialogue(talk, client, spec.seed, models | {"therapist": name}))
+        journal.finish(as_dialogue(talk, spec.seed, models | {"therapist": name}, client))
         return talk
 
     stage = "safety cases" if kind == "safety" else "talks"

@@ -64,6 +64,12 @@ def conversation(system: PromptFile, turns: Sequence[Turn], *more: str) -> tuple
     )
 
 
+def apart(text: str, channel: str = "") -> tuple[str, str]:
+    """(reply, reasoning): a thought before the reply is no part of it; `channel` is what came beside the text."""
+    thought = _THINK.match(text)
+    return (text[thought.end() :], channel or thought[1].strip()) if thought else (text, channel)
+
+
 @dataclass(frozen=True)
 class Plainly:
     """One call: the counsellor prompt, the spoken words."""
@@ -90,8 +96,7 @@ class Plainly:
 
     async def _ask(self, step: Step, messages: tuple[Message, ...], refs: tuple[PromptRef, ...]) -> tuple[str, str]:
         answer, channel = await self.caller.ask(step, Prompt("therapist", messages, refs), Plain)
-        thought = _THINK.match(answer.text)
-        return (answer.text[thought.end() :], channel or thought[1].strip()) if thought else (answer.text, channel)
+        return apart(answer.text, channel)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 {"id": "a1", "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}
 {"post_id": "a1", "conversation": [{"patient": "...", "counselor_content": "..."}]}       (OpenR1-Psy)
 {"id": "a1", "text": "..."}                                                               (a first turn)
+
+A reply's reasoning (`reasoning_content`, `counselor_think`, or <think> before it) is counted, and shown to no judge.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 from clinical import Knowledge
 from corpus.tables import read_rows
 from evaluators.clients import graded
+from evaluators.counsellors import apart
 from evaluators.records import Client, Talk
 from evaluators.talks import talk_id
 from psyllm.errors import UsageError
@@ -57,22 +60,23 @@ def existing(path: Path, knowledge: Knowledge, seed: int) -> Iterator[Talk]:
 
 def _turns(place: str, row: dict[str, Any]) -> tuple[Turn, ...]:
     """Client and counsellor in turn. Messages of one speaker in a row are one turn; a system message is left out."""
-    spoken: list[tuple[str, str]] = []
+    spoken: list[tuple[str, str, str]] = []
     if isinstance(row.get("conversation"), list):
         for exchange in row["conversation"]:
             spoken += [
-                ("user", str(exchange.get("patient", ""))),
-                ("assistant", str(exchange.get("counselor_content", ""))),
+                ("user", str(exchange.get("patient", "")), ""),
+                ("assistant", str(exchange.get("counselor_content", "")), str(exchange.get("counselor_think") or "")),
             ]
     elif isinstance(row.get("messages"), list):
         for message in row["messages"]:
-            spoken.append((str(message.get("role")), str(message.get("content") or "")))
+            thought = str(message.get("reasoning_content") or "")
+            spoken.append((str(message.get("role")), str(message.get("content") or ""), thought))
     elif row.get("text"):
-        spoken.append(("user", str(row["text"])))
+        spoken.append(("user", str(row["text"]), ""))
     else:
         raise UsageError(f"{place}: neither messages nor conversation nor text", hint="see evaluators/README.md")
     turns: list[Turn] = []
-    for role, text in spoken:
+    for role, text, channel in spoken:
         if role not in ("user", "assistant") or not text.strip():
             continue
         if role == "user" and (not turns or turns[-1].reply is not None):
@@ -80,8 +84,10 @@ def _turns(place: str, row: dict[str, Any]) -> tuple[Turn, ...]:
         elif role == "user":
             turns[-1] = turns[-1].model_copy(update={"client": (*turns[-1].client, *_numbered(text, turns))})
         elif turns:
-            before = turns[-1].reply.text + "\n" if turns[-1].reply else ""
-            reply = Reply(reasoning="", technique="", text=before + text.strip())
+            said, thought = apart(text, channel)
+            if before := turns[-1].reply:
+                said, thought = f"{before.text}\n{said.strip()}", f"{before.reasoning}\n{thought}".strip()
+            reply = Reply(reasoning=thought, technique="", text=said.strip(), trace="native")
             turns[-1] = turns[-1].model_copy(update={"reply": reply})
     if not turns:
         raise UsageError(f"{place}: the client says nothing", hint="leave the row out")

@@ -52,7 +52,7 @@ def html(summary: Summary, spend: Sequence[Spend], drawn: dict[str, Figure]) -> 
     )
     evaluation = summary.evaluation
     made = {table.id: table for table in tables.tables(summary)}
-    names = ("leaderboard", "gated", "differences", "safety", "agreement", "judges", "own_good", "length")
+    names = ("leaderboard", "gated", "differences", "safety", "agreement", "people", "judges", "own_good", "length")
     ordinary = [talk for talk in evaluation.talks if talk.kind != "safety"]
     return environment.get_template("report.html.j2").render(
         title=str(evaluation.folder),
@@ -86,6 +86,11 @@ def warnings(summary: Summary) -> list[str]:
         if summary.word(rubric.id) == "poor"
     ]
     found += [
+        f"How far judges agree on {rubric.matter.name} is unknown: too few of them gave scores to compare."
+        for rubric in summary.shown
+        if summary.word(rubric.id) == "unknown"
+    ]
+    found += [
         f"Judge {one.judge} ranks moments unlike the rest of its panel (rank correlation"
         f" {tables.number(one.agreement)}); without it alpha is {tables.number(one.alpha_without)}."
         for one in summary.standings
@@ -113,6 +118,11 @@ def warnings(summary: Summary) -> list[str]:
             for row in summary.missing.to_dict("records")
             if float(row["scored"]) + float(row["null"]) < 0.8
         ]
+    found += [
+        f"Judge {one.judge} gave an answer that counts in only {one.answered:.0%} of its comparisons."
+        for one in summary.orders
+        if one.answered < 0.8
+    ]
     if not summary.checks:
         found.append("Nobody has rated these talks: that judges agree does not show that they are right.")
     found += [
@@ -128,7 +138,7 @@ def warnings(summary: Summary) -> list[str]:
             f"Only {clients} clients: the intervals are wide, and below about 20 they may be too narrow still."
         )
     if failed := [talk for talk in summary.evaluation.talks if talk.failed]:
-        found.append(f"{len(failed)} talks failed and were not judged; the same command tries them again.")
+        found.append(f"{len(failed)} talk(s) failed and were not judged; the same command tries again.")
     return found
 
 

@@ -1,7 +1,8 @@
 """Rating sheets for people: blinded, shuffled, one row a moment and item; written as XLSX or CSV, read back as ratings.
 
 A sheet names no counsellor, no judge and no score. The key that joins its rows to the talks lies beside it, in
-NAME.key.json, and stays with whoever runs the study.
+NAME.key.json, and stays with whoever runs the study. How to rate is the workbook's first page; beside a CSV it is
+NAME.read_me_first.txt.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from psyllm.errors import Failure, UsageError
 HEAD = ("row", "conversation", "item", "question", "score", "comment")
 """Columns of a sheet; a rater fills in the last two."""
 SUFFIXES = (".xlsx", ".csv")
+_SCORES = {"1-5": ("1", "2", "3", "4", "5"), "pass_fail": ("0", "1")}
+"""Scale of a rubric -> what a rater may write."""
 _CANNOT = ("", "null", "n/a", "na", "-", "x")
 """What a rater may write for: cannot be scored. An empty cell is one that was not reached."""
 INSTRUCTIONS = (
@@ -76,8 +79,8 @@ def write(path: Path, found: Sequence[Row]) -> Path:
     """Write the sheet and its key; returns the key's path. Raises UsageError for a file that is there already."""
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: unknown kind of sheet", hint=f"name it {' or '.join(SUFFIXES)}")
-    key = path.with_suffix(".key.json")
-    for each in (path, key):
+    key, guide = path.with_suffix(".key.json"), path.with_suffix(".read_me_first.txt")
+    for each in (path, key, guide):
         if each.exists():
             raise UsageError(f"{each} exists", hint="give another name: a sheet is never written over")
     lines = [(row.id, _conversation(row), row.item.id, _question(row), "", "") for row in found]
@@ -86,6 +89,7 @@ def write(path: Path, found: Sequence[Row]) -> Path:
             with path.open("w", encoding="utf-8-sig", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerows([HEAD, *([_harmless(cell) for cell in line] for line in lines)])
+            guide.write_text("\n\n".join(text for text, _ in _guide(found)) + "\n", encoding="utf-8")
         else:
             _workbook(lines, found).save(path)
         links = {
@@ -96,6 +100,7 @@ def write(path: Path, found: Sequence[Row]) -> Path:
                 "rubric": row.rubric.id,
                 "item": row.item.id,
                 "round": row.round,
+                "scale": row.rubric.matter.scale,
             }
             for row in found
         }
@@ -122,8 +127,9 @@ def read(path: Path, key: Path | None = None) -> list[Rating]:
             raise UsageError(f"{path}:{line}: row {own!r} is not in {key}", hint="is it the key of this sheet?")
         if not told:
             continue
-        scored = None if told in _CANNOT else _score(path, line, told)
-        link = links[own]
+        link = dict(links[own])
+        allowed = _SCORES[link.pop("scale")]
+        scored = None if told in _CANNOT else _score(path, line, told, allowed)
         found.append(
             Rating(
                 **link,
@@ -138,14 +144,19 @@ def read(path: Path, key: Path | None = None) -> list[Rating]:
     return found
 
 
-def _score(path: Path, line: int, told: str) -> float:
-    try:
-        score = float(told)
-    except ValueError:
-        score = -1.0
-    if score not in (0, 1, 2, 3, 4, 5):
-        raise UsageError(f"{path}:{line}: score {told!r}", hint="write a whole number from 1 to 5, 0 or 1, or n/a")
-    return score
+def _score(path: Path, line: int, told: str, allowed: Sequence[str]) -> float:
+    whole = told.removesuffix(".0")
+    if whole not in allowed:
+        raise UsageError(f"{path}:{line}: score {told!r}", hint=f"this item takes {', '.join(allowed)} or n/a")
+    return float(whole)
+
+
+def _guide(found: Sequence[Row]) -> Iterator[tuple[str, bool]]:
+    """How to rate, and the anchors of every item; True for a heading."""
+    yield from ((told, False) for told in INSTRUCTIONS)
+    for row in {row.item.id: row for row in found}.values():
+        yield f"{row.item.id} {row.item.name}", True
+        yield _plain(row.rubric.texts[row.item.id]), False
 
 
 def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -173,15 +184,10 @@ def _workbook(lines: Sequence[tuple[str, ...]], found: Sequence[Row]) -> openpyx
         raise ValueError("a new workbook has a sheet")
     guide.title = "read me first"
     guide.column_dimensions["A"].width = 110
-    for told in INSTRUCTIONS:
+    for told, heading in _guide(found):
         guide.append([told])
-    guide.append([""])
-    for row in {row.item.id: row for row in found}.values():
-        guide.append([f"{row.item.id} {row.item.name}"])
-        guide[f"A{guide.max_row}"].font = Font(bold=True)
-        guide.append([_plain(row.rubric.texts[row.item.id])])
-    for cell in guide["A"]:
-        cell.alignment = Alignment(wrap_text=True, vertical="top")
+        cell = guide[f"A{guide.max_row}"]
+        cell.font, cell.alignment = Font(bold=heading), Alignment(wrap_text=True, vertical="top")
     sheet = book.create_sheet("ratings")
     sheet.append(HEAD)
     for line in lines:
@@ -194,10 +200,14 @@ def _workbook(lines: Sequence[tuple[str, ...]], found: Sequence[Row]) -> openpyx
     for cell in sheet[1]:
         cell.font = Font(bold=True)
     sheet.freeze_panes = "A2"
-    allowed = DataValidation(type="list", formula1='"0,1,2,3,4,5,n/a"', allow_blank=True, showErrorMessage=True)
-    allowed.error = "1 to 5; for pass or fail 1 or 0; n/a if it cannot be scored"
-    sheet.add_data_validation(allowed)
-    allowed.add(f"E2:E{max(2, len(lines) + 1)}")
+    for scale, allowed in _SCORES.items():
+        told = ",".join((*allowed, "n/a"))
+        rule = DataValidation(type="list", formula1=f'"{told}"', allow_blank=True, showErrorMessage=True)
+        rule.error = f"one of {told}; n/a if it cannot be scored"
+        for number, row in enumerate(found, 2):
+            if row.rubric.matter.scale == scale:
+                rule.add(f"E{number}")
+        sheet.add_data_validation(rule)
     return book
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -59,6 +59,10 @@ class Summary:
     """Rubric -> every pair of counsellors."""
     alphas: dict[str, Estimate]
     """Rubric, and rubric/item -> agreement of the panel."""
+    iccs: dict[str, Estimate]
+    """By the same keys: ICC(A,1) of single judges."""
+    kappas: dict[str, float]
+    """By the same keys: quadratic weighted kappa, the mean over pairs of judges."""
     standings: list[agreement.Standing]
     missing: pd.DataFrame
     """Shares of answers that are no score, by judge."""
@@ -118,13 +122,16 @@ def summarise(evaluation: Evaluation, rubrics: Sequence[Rubric], knowledge: Know
     told = frames.missing(ratings, ["judge"]) if len(ratings) else pd.DataFrame()
     scored = dict(zip(told["judge"], told["scored"], strict=True)) if len(told) else {}
     models = _models(evaluation)
+    units = dict(_units(judged, averaged))
     return Summary(
         evaluation=evaluation,
         rubrics=tuple(rubrics),
         counsellors=order,
         scores=tuple(_score(dimension, passes, name, r.id, head.seed) for name in order for r in averaged),
         differences={r.id: _differences(dimension, r.id, order, head.seed) for r in averaged},
-        alphas=_alphas(judged, averaged, head.seed),
+        alphas={key: agreement.alpha(each, seed=head.seed) for key, each in units.items()},
+        iccs={key: agreement.icc(each, head.seed) for key, each in units.items()},
+        kappas={key: agreement.kappa_of_pairs(each) for key, each in units.items()},
         standings=agreement.standings(table, scored, head.seed) if len(table) and table.shape[1] > 1 else [],
         missing=told,
         unscored=frames.missing(ratings, ["counsellor"]) if len(ratings) else pd.DataFrame(),
@@ -155,18 +162,14 @@ def _differences(dimension: pd.DataFrame, rubric: str, order: Sequence[str], see
     return estimates.differences(table[[name for name in order if name in table]], seed)
 
 
-def _alphas(judged: pd.DataFrame, rubrics: Sequence[Rubric], seed: int) -> dict[str, Estimate]:
-    found = {}
+def _units(judged: pd.DataFrame, rubrics: Sequence[Rubric]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Rubric, and rubric/item -> one row a unit, one column a judge."""
     for rubric in rubrics:
         mine = judged[judged["rubric"] == rubric.id]
-        found[rubric.id] = agreement.alpha(_units(mine), seed=seed)
-        for item in rubric.matter.items:
-            found[f"{rubric.id}/{item.id}"] = agreement.alpha(_units(mine[mine["item"] == item.id]), seed=seed)
-    return found
-
-
-def _units(judged: pd.DataFrame) -> pd.DataFrame:
-    return judged.pivot_table(index=["counsellor", "client", "item"], columns="judge", values="score")
+        parts = {rubric.id: mine}
+        parts |= {f"{rubric.id}/{item.id}": mine[mine["item"] == item.id] for item in rubric.matter.items}
+        for key, part in parts.items():
+            yield key, part.pivot_table(index=["counsellor", "client", "item"], columns="judge", values="score")
 
 
 def _gate(items: pd.DataFrame, rubrics: Sequence[Rubric]) -> dict[tuple[str, str], bool]:

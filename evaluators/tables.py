@@ -13,7 +13,7 @@ from evaluators.summary import Summary
 
 MARK = {"good": "", "fair": "~", "poor": "!", "unknown": "?"}
 """Beside a score: agreement fair, poor (do not rank on it), or unknown."""
-LEGEND = "~ judges agree fairly, ! poorly (do not rank on it), ? unknown (one judge)"
+LEGEND = "~ judges agree fairly, ! poorly (do not rank on it), ? unknown (fewer than two judges scored)"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def leaderboard(summary: Summary) -> Table:
     head = (
         "counsellor",
         "strength (Elo)",
-        *(rubric.matter.name for rubric in shown),
+        *(f"{rubric.matter.name} (alpha {number(summary.alphas[rubric.id].value)})" for rubric in shown),
         "passes the safety gate",
         "words",
     )
@@ -83,14 +83,18 @@ def leaderboard(summary: Summary) -> Table:
         gate = share(summary.gate[name]) if name in summary.gate else "-"
         words = number(summary.signals["words"].get(name, math.nan), 0)
         rows.append((name, interval(elo, 0) if elo else "-", *cells, gate, words))
-    note = f"Means over clients with 95% bootstrap intervals. {LEGEND}. There is no grand total."
+    note = (
+        "Means over clients with 95% bootstrap intervals; alpha is the agreement of the judges (Krippendorff)."
+        f" {LEGEND}. There is no grand total."
+    )
     return Table("leaderboard", "Leaderboard", head, tuple(rows), note)
 
 
 def gated(summary: Summary) -> Table:
+    """No row where no item is a gate."""
     rows = [
         (name, *(f"{interval(s.passing)} (n={s.passing.n})" for s in summary.scores if s.counsellor == name))
-        for name in summary.counsellors
+        for name in summary.gate
     ]
     note = "The same scores over the talks that pass the safety gate alone: warmth does not pay for danger."
     head = ("counsellor", *(rubric.matter.name for rubric in summary.shown))
@@ -123,16 +127,37 @@ def agreement(summary: Summary) -> Table:
     for rubric in summary.shown:
         keys = [(rubric.id, "all items"), *((f"{rubric.id}/{i.id}", f"{i.id} {i.name}") for i in rubric.matter.items)]
         for key, name in keys:
-            found, people = summary.alphas[key], summary.checks.get(key)
-            told = (interval(people.panel), str(people.n), people.advice) if people else ("not rated", "0", "")
+            found, beside = summary.alphas[key], (interval(summary.iccs[key]), number(summary.kappas[key]))
             title = rubric.matter.name if key == rubric.id else ""
-            rows.append((title, name, interval(found), word(found), str(found.n), *told))
-    head = ("dimension", "item", "Krippendorff's alpha", "agreement", "units", "with people (ICC)", "rated", "advice")
+            rows.append((title, name, interval(found), word(found), *beside, str(found.n)))
+    head = ("dimension", "item", "Krippendorff's alpha", "agreement", "ICC", "kappa", "units")
     note = (
-        "Alpha is ordinal, between the judges, its interval over units: good from 0.67, poor below 0.40. With people:"
-        " ICC(A,1) of the panel's median with the raters' mean, by psyllm eval judge-check."
+        "Intervals over units. Alpha is ordinal: good from 0.67, poor below 0.40. ICC(A,1) is of single judges; kappa"
+        " is quadratic, the mean over pairs of judges."
     )
-    return Table("agreement", "Agreement between judges, and with people", head, tuple(rows), note)
+    return Table("agreement", "Agreement between judges", head, tuple(rows), note)
+
+
+def people(summary: Summary) -> Table:
+    """What `psyllm eval judge-check` found; no row while nobody has rated."""
+    rows = [
+        (
+            "" if one.item else rubric.matter.name,
+            one.item or "all items",
+            interval(one.people),
+            interval(one.panel),
+            number(one.kappa),
+            interval(one.bias),
+            str(one.n),
+            one.advice,
+        )
+        for rubric in summary.rubrics
+        for one in summary.checks.values()
+        if one.rubric == rubric.id
+    ]
+    head = ("dimension", "item", "ICC of people", "ICC with people", "kappa with people", "bias", "rated", "advice")
+    note = "With people: the panel's median and the raters' mean. Bias: panel minus people, points."
+    return Table("people", "Agreement with people", head, tuple(rows), note)
 
 
 def judges(summary: Summary) -> Table:
@@ -162,12 +187,13 @@ def judges(summary: Summary) -> Table:
                 interval(steep.slope) if steep else "-",
                 percent(float(lost.get("null", math.nan))),
                 percent(sum(float(lost.get(name, 0)) for name in ("void", "unreadable", "failed"))),
+                percent(1 - mine.answered) if mine else "-",
                 "; ".join(filter(None, marks)),
             )
         )
     head = (
         *("judge", "rank correlation with the rest", "shift", "alpha without it", "first place won"),
-        *("flips", "points a doubling", "not scorable", "lost", "mark"),
+        *("flips", "points a doubling", "not scorable", "scores lost", "comparisons lost", "mark"),
     )
     note = (
         "Fair: first place won 50%, flips near 0, points a doubling near 0. Lost: invented quotes, refused or"
@@ -264,7 +290,7 @@ def unscored(summary: Summary) -> Table:
 
 def tables(summary: Summary) -> list[Table]:
     """Every table that has rows, in the order of the report."""
-    made = (leaderboard, gated, differences, safety, agreement, judges, own_good, lengths, signals, unscored)
+    made = (leaderboard, gated, differences, safety, agreement, people, judges, own_good, lengths, signals, unscored)
     return [table for make in made if (table := make(summary)).rows]
 
 

@@ -62,17 +62,19 @@ async def hold(
     )
 
 
-def as_dialogue(talk: Talk, client: Client, seed: int, models: dict[str, str]) -> Dialogue:
-    """The talk as the journal keeps it, for `psyllm trace show`. Its status is never `accepted`: it is no corpus."""
-    detail = talk.failed or f"a talk of an evaluation: counsellor {talk.counsellor}, client {talk.client}"
-    code = "endpoint_failed" if talk.failed else "evaluation"
+def as_dialogue(talk: Talk, seed: int, models: dict[str, str], client: Client | None = None) -> Dialogue:
+    """The talk as the journal keeps it, for `psyllm trace show`. Its status is never `accepted`: it is no corpus.
+
+    `client` is None for a dialogue that exists already.
+    """
+    broken = (Reason(code="endpoint_failed", role="run", detail=talk.failed),) if talk.failed else ()
     return Dialogue(
         id=talk.id,
         post_id=talk.post_id,
-        repeat=client.variant,
-        status=Status.FAILED if talk.failed else Status.REJECTED,
-        reasons=(Reason(code=code, role="run", detail=detail),),
-        plan=client.plan,
+        repeat=client.variant if client else 0,
+        status=Status.FAILED if talk.failed else Status.EVALUATED,
+        reasons=broken,
+        plan=client.plan if client else None,
         turns=talk.turns,
         ended_by="none" if talk.failed else "plan",
         provenance=Provenance(

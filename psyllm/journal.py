@@ -261,38 +261,39 @@ class Journal:
     # -------------------------------------------------------- reading
 
     def find(self, key: bytes) -> StoredReply | None:
-        """The committed reply to exactly this call, if it was ever paid."""
-        own = _find(self._reader, key)
-        if own is not None or self._other is None:
-            return own
-        if (found := _find(self._other, key)) is not None:
-            row = _whole(self._other, key)
-            self._queue.put(lambda w: w.insert(row))
-        return found
+        """The committed reply to exactly this call, if it was ever paid. Raises Failure if the database is damaged."""
+        try:
+            own = _find(self._reader, key)
+            if own is not None or self._other is None:
+                return own
+            if (found := _find(self._other, key)) is not None:
+                row = _whole(self._other, key)
+                self._queue.put(lambda w: w.insert(row))
+            return found
+        except _UNREADABLE as error:
+            raise _read_failure(self.folder, error) from error
 
     def finished(self) -> frozenset[str]:
         """Ids of dialogues that are over, failed ones too; those in review are walked again."""
-        rows = self._reader.execute("SELECT id FROM dialogues WHERE status != ?", (Status.IN_REVIEW,))
+        rows = self._rows("SELECT id FROM dialogues WHERE status != ?", Status.IN_REVIEW)
         return frozenset(row[0] for row in rows)
 
     def failed(self) -> frozenset[str]:
         """Ids of dialogues in which the machinery failed; they are walked again when asked for."""
-        rows = self._reader.execute(
-            "SELECT id FROM dialogues WHERE status = ? AND forked_from IS NULL", (Status.FAILED,)
-        )
+        rows = self._rows("SELECT id FROM dialogues WHERE status = ? AND forked_from IS NULL", Status.FAILED)
         return frozenset(row[0] for row in rows)
 
     def spent(self) -> Spent:
         """What all calls of this run took, over all its starts."""
-        row = self._reader.execute(
+        ((cost, tokens, unpriced),) = self._rows(
             "SELECT coalesce(sum(cost_usd), 0.0), coalesce(sum(prompt_tokens + completion_tokens), 0),"
             " coalesce(sum(cost_usd IS NULL AND completion_tokens > 0), 0) FROM calls"
-        ).fetchone()
-        return Spent(*row)
+        )
+        return Spent(cost, tokens, unpriced)
 
     def origins(self) -> dict[str, bytes]:
         """Post id -> hash of the post as it was found, for every post that this run has been about."""
-        return dict(self._reader.execute("SELECT id, origin FROM posts").fetchall())
+        return dict(self._rows("SELECT id, origin FROM posts"))
 
     def places(self) -> list[tuple[str, int, bytes, bool]]:
         """Of every post its id, position, hash as it was found, and whether its dialogue has begun."""
@@ -306,10 +307,14 @@ class Journal:
 
     def post(self, post_id: str) -> Post | None:
         """A post as the run keeps it; None if its dialogue has never begun."""
-        row = self._reader.execute(
-            "SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id WHERE p.id = ?", (post_id,)
-        ).fetchone()
-        return Post.model_validate_json(inflate(row[0])) if row else None
+        rows = self._rows("SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id WHERE p.id = ?", post_id)
+        return Post.model_validate_json(inflate(rows[0][0])) if rows else None
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        try:
+            return self._reader.execute(query, values).fetchall()
+        except _UNREADABLE as error:
+            raise _read_failure(self.folder, error) from error
 
 
 class _Writer:
@@ -442,6 +447,7 @@ class _Writer:
 
 
 _Job = Callable[[_Writer], None]
+_UNREADABLE = (sqlite3.DatabaseError, zlib.error)
 
 
 _NOTHING = zlib.compress(b"")
@@ -527,9 +533,21 @@ def read_meta(db: sqlite3.Connection, path: Path) -> dict[str, str]:
     return meta
 
 
+def _read_failure(folder: Path, error: Exception) -> Failure:
+    file = folder / DATABASE
+    return Failure(
+        "store",
+        f"{file} is damaged: {error}",
+        hint=f"put a copy of it back, or save what can be read: sqlite3 {file} .recover | sqlite3 mended.db",
+        fatal=True,
+    )
+
+
 def _write_failure(folder: Path, error: Exception) -> Failure:
     if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
         return Failure("store", f"{folder / DATABASE} is no journal of psyllm: {error}", hint="give another --run")
+    if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
+        return _read_failure(folder, error)
     return Failure(
         "store",
         f"cannot write the journal of {folder}: {error}",

@@ -324,6 +324,13 @@ class Status(StrEnum):
     """The machinery failed, not the dialogue: the same command tries it again."""
     IN_REVIEW = "in_review"
     """Would be accepted, and waits for a person: only under `grow --review`."""
+    EVALUATED = "evaluated"
+    """A talk of an evaluation: kept to be read, never part of a corpus."""
+
+    @property
+    def rare(self) -> bool:
+        """Whether counts name it only where there is one."""
+        return self in (Status.IN_REVIEW, Status.EVALUATED)
 
 
 class PromptRef(Record):

@@ -50,6 +50,8 @@ class Overview:
     """One run as it stands."""
 
     posts: int
+    evaluation: Mapping[str, Sequence[str]]
+    """Of an evaluation: counsellors and judges; {} for a corpus."""
     funnel: Sequence[Bar]
     reasons: Sequence[Bar]
     grid: Mapping[str, Sequence[Cell]]
@@ -71,14 +73,17 @@ def overview(site: Site, run: Run) -> Overview:
     last = max((last for database in run.databases if (last := _last_answer(database)) is not None), default=None)
     return Overview(
         posts=posts,
+        evaluation=_evaluation(run),
         funnel=_funnel(run),
         reasons=_reasons(run),
-        grid=_grid(site),
+        grid={} if run.evaluation else _grid(site),
         spend=spend,
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         at_desk=len(waiting_calls(run.folder)),
         last_call=last,
-        growing=last is not None and time.time() - last < FRESH_S and posts > sum(run.status_counts().values()),
+        growing=last is not None
+        and time.time() - last < FRESH_S
+        and (run.evaluation or posts > sum(run.status_counts().values())),
     )
 
 
@@ -86,14 +91,19 @@ def _url(**parts: str) -> str:
     return Query.of(parts).url("/dialogues")
 
 
+def _evaluation(run: Run) -> Mapping[str, Sequence[str]]:
+    return {name: run.fingerprint[f"eval.{name}"] for name in ("counsellors", "judges")} if run.evaluation else {}
+
+
 def _funnel(run: Run) -> Sequence[Bar]:
-    """An evaluation holds more talks than posts."""
+    """An evaluation is about talks, however many posts its clients were made from."""
     counts = run.status_counts()
-    total = max(run.post_count(), sum(counts.values()))
+    total = sum(counts.values()) if run.evaluation else run.post_count()
+    always = (Status.EVALUATED,) if run.evaluation else (Status.ACCEPTED, Status.REJECTED)
     bars = [
         Bar(status.replace("_", " "), counts[status], _percent(counts[status], total), status, _url(status=status))
         for status in Status
-        if counts[status] or status in (Status.ACCEPTED, Status.REJECTED)
+        if counts[status] or status in always
     ]
     left = total - sum(counts.values())
     return [*bars, Bar("not done", left, _percent(left, total), "open", "")] if left else bars

@@ -7,7 +7,7 @@ alone, or with 304 while nothing has changed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import quote, unquote
@@ -93,6 +93,7 @@ class Views:
             return {
                 "query": query,
                 "rows": rows,
+                "counsellors": _counsellors(run, rows),
                 "total": len(order),
                 "page": page,
                 "pages": max(1, -(-len(order) // PAGE)),
@@ -122,12 +123,14 @@ class Views:
             dialogue = run.dialogue(name)
             labels = list(self.site.labels.all())
             latest = {label.dialogue_id: label for label in labels}
+            branches = self._branches(dialogue)
             return {
                 "reading": read(run, dialogue, self.site.knowledge),
                 "post": _post(run, dialogue),
                 "query": query,
                 "way": self._way(dialogue, query, latest),
-                "branches": self._branches(dialogue),
+                "branches": branches,
+                "counsellors": _counsellors(run, [row for _, row in branches]),
                 "labels": [label for label in labels if label.dialogue_id == dialogue.id],
                 "reviewer": unquote(request.cookies.get(REVIEWER, "")),
             }
@@ -252,6 +255,11 @@ class Views:
         verdict, comment, reviewer = (said.get(field, "") for field in ("verdict", "comment", "reviewer"))
         number = _whole(said.get("round", ""), 0, len(dialogue.turns))
         self.site.labels.add(checked_label(dialogue, verdict, comment, reviewer[:LONGEST_NAME], number))
+
+
+def _counsellors(run: Run, rows: Iterable[Listed]) -> Mapping[str, str]:
+    """Of an evaluation: id -> who the counsellor was; {} of a corpus."""
+    return {row.id: run.dialogue(row.id).provenance.models["therapist"] for row in rows} if run.evaluation else {}
 
 
 def _post(run: Run, dialogue: Dialogue) -> Post | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from itertools import combinations
 
 import krippendorff
 import numpy as np
@@ -20,7 +21,8 @@ from evaluators.stats.estimates import Estimate
 GOOD, FAIR = 0.67, 0.40
 """Alpha from which agreement counts as good, and below which a score is marked poor."""
 DRAWS = 300
-SCALE = [1.0, 2.0, 3.0, 4.0, 5.0]
+SCALE = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+"""Every score of every scale."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,19 @@ def _icc(units: np.ndarray) -> float:
 
 def kappa(one: pd.Series, other: pd.Series) -> float:
     """Quadratic weighted kappa of two raters on whole points, on what both scored."""
-    both = pd.concat([one, other], axis=1).dropna().round().clip(1, 5)
+    both = pd.concat([one, other], axis=1).dropna().round()
     if len(both) < 2:
         return math.nan
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore")
         return float(cohen_kappa_score(both.iloc[:, 0], both.iloc[:, 1], weights="quadratic", labels=SCALE))
+
+
+def kappa_of_pairs(table: pd.DataFrame) -> float:
+    """The mean of `kappa` over every two raters; NaN where no two can be compared."""
+    found = [kappa(table[one], table[other]) for one, other in combinations(table.columns, 2)]
+    known = [value for value in found if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def standings(table: pd.DataFrame, scored: dict[str, float], seed: int = 0) -> list[Standing]:

@@ -146,26 +146,31 @@ class Run:
         facts: dict[str, Any] = json.loads(self.meta["fingerprint"])
         return facts
 
+    @property
+    def evaluation(self) -> bool:
+        """Whether it holds the talks of an evaluation, and no corpus."""
+        return "eval.kind" in self.fingerprint
+
     def dialogues(self, status: Status | None = None, *, forks: bool = False) -> Iterator[Dialogue]:
         """Every dialogue, in the order of its post in the input. A fork is an experiment: only with `forks`."""
-        for row in self._in_order(
-            "SELECT p.position, d.repeat, d.id, t.body FROM dialogues d JOIN texts t ON t.id = d.record_id"
-            " LEFT JOIN posts p ON p.id = d.post_id"
+        query = (
+            "SELECT p.position, d.repeat, d.id, d.record_id FROM dialogues d LEFT JOIN posts p ON p.id = d.post_id"
             " WHERE (?1 IS NULL OR d.status = ?1) AND (?2 OR d.forked_from IS NULL)"
-            " ORDER BY p.position, d.repeat, d.id",
-            (status, forks),
-        ):
-            yield Dialogue.model_validate_json(inflate(row[3]))
+            " ORDER BY p.position, d.repeat, d.id"
+        )
+        return (Dialogue.model_validate_json(text) for text in self._in_order(query, (status, forks)))
 
     def dialogue(self, short_id: str) -> Dialogue:
-        """The dialogue whose id, or post id, starts like this; a post id stands for the dialogue grown from it.
+        """The dialogue whose id, or post id, starts like this, or that an exported row of this id was made of.
 
+        A post id stands for the dialogue grown from it.
         Raises NoMatch for none, UsageError for several.
         """
         rows = list(
             self._rows(
                 "SELECT d.id, t.body, d.post_id FROM dialogues d JOIN texts t ON t.id = d.record_id"
-                " WHERE substr(d.id, 1, ?1) = ?2 OR (substr(d.post_id, 1, ?1) = ?2 AND d.forked_from IS NULL)",
+                " WHERE substr(d.id, 1, ?1) = ?2 OR (substr(d.post_id, 1, ?1) = ?2 AND d.forked_from IS NULL)"
+                " OR substr(?2, 1, length(d.id) + 1) = d.id || '/'",
                 (len(short_id), short_id),
             )
         )
@@ -284,11 +289,8 @@ class Run:
 
     def posts(self) -> Iterator[Post]:
         """Every post whose dialogue has begun, scrubbed, in the order of the input."""
-        rows = self._in_order(
-            "SELECT p.position, 0, p.id, t.body FROM posts p JOIN texts t ON t.id = p.record_id"
-            " ORDER BY p.position, p.id"
-        )
-        return (Post.model_validate_json(inflate(row[3])) for row in rows)
+        query = "SELECT position, 0, id, record_id FROM posts WHERE record_id IS NOT NULL ORDER BY position, id"
+        return (Post.model_validate_json(text) for text in self._in_order(query))
 
     @property
     def rules(self) -> Rules:
@@ -361,11 +363,19 @@ class Run:
             totals[key] = tuple(None if None in pair else sum(pair) for pair in zip(before, numbers, strict=True))
         return [key + numbers for key, numbers in totals.items()]
 
-    def _in_order(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of all databases by their first three columns, by which each database sorts its own: a position, which
-        may be None and comes first then, a number, an id."""
-        sorted_rows = (database.execute(query, values) for database in self.databases)
-        return heapq.merge(*sorted_rows, key=lambda row: (row[0] is not None, row[0] or 0, row[1], row[2]))
+    def _in_order(self, query: str, values: tuple[object, ...] = ()) -> Iterator[str]:
+        """The texts that rows of all databases point at, by position, number and id: the columns before, in which each
+        database sorts its own. No position comes first."""
+
+        def rows(database: sqlite3.Connection) -> Iterator[tuple[sqlite3.Connection, tuple[Any, ...]]]:
+            return ((database, row) for row in database.execute(query, values))
+
+        def place(found: tuple[sqlite3.Connection, tuple[Any, ...]]) -> tuple[object, ...]:
+            position, *rest, _ = found[1]
+            return position is not None, position or 0, *rest
+
+        for database, row in heapq.merge(*map(rows, self.databases), key=place):
+            yield self._text(database, row[3])
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         for database in self.databases:

@@ -136,8 +136,11 @@ def _verdict(dialogue: Dialogue, critique: Critique | None) -> str:
             return "screened out: the post was not taken on"
         case Status.IN_REVIEW:
             return f"waits for a reviewer after {len(dialogue.turns)} rounds: every turn passed its critique"
+        case Status.EVALUATED:
+            who = dialogue.provenance.models["therapist"]
+            return f"a talk of an evaluation, counsellor {who}: kept to be read, never part of a corpus"
         case Status.FAILED:
-            return "failed: the machinery broke, not the dialogue; the same grow command tries it again"
+            return "failed: the machinery broke, not the dialogue; the same command tries it again"
     if critique is None or critique.decision is Decision.ACCEPT:
         where = "as a whole" if dialogue.turns else "before the first turn"
         return f"rejected {where}"

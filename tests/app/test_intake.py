@@ -88,6 +88,8 @@ def test_bad_input_is_told_with_its_line_and_can_be_skipped(desk: Desk) -> None:
     assert desk.psyllm("intake", "bad.jsonl", "--out", "clean2.jsonl").returncode == 2, "it exists"
     done = desk.psyllm("intake", "bad.jsonl", "--map", "text=body", "--out", "x.jsonl")
     assert "no column body" in done.stderr
+    done = desk.psyllm("intake", "bad.jsonl", "--out", "none/x.jsonl")
+    assert (done.returncode, "mkdir -p none" in done.stderr) == (2, True)
 
 
 def test_a_post_of_5_mb_is_left_out_and_a_full_disk_leaves_nothing(desk: Desk) -> None:

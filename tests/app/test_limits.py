@@ -32,7 +32,10 @@ default = "m"
 def spent(desk: Desk) -> tuple[int, float]:
     """Tokens and USD of all calls of the run."""
     with closing(connect(desk.folder / "run" / DATABASE, read_only=True)) as db:
-        return db.execute("SELECT sum(prompt_tokens + completion_tokens), sum(cost_usd) FROM calls").fetchone()
+        tokens, dollars = db.execute(
+            "SELECT sum(prompt_tokens + completion_tokens), sum(cost_usd) FROM calls"
+        ).fetchone()
+    return tokens, dollars
 
 
 @pytest.mark.parametrize(("flag", "low", "high"), [("--max-tokens", "20000", "9000000"), ("--max-cost", "0.2", "1000")])

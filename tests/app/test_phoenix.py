@@ -73,11 +73,13 @@ def test_phoenix_shows_every_call_as_a_model_call_under_its_agent(grown: tuple[D
     done = desk.psyllm("trace", "otel", "run", dialogue.id, "--endpoint", phoenix, "--content")
     assert done.returncode == 0, done.stderr
     deadline = time.monotonic() + 60
-    while not (spans := asked(f"{phoenix}/v1/projects/default/spans?limit=1000")["data"]):
-        assert time.monotonic() < deadline, "Phoenix took the spans and shows none"
+    models: list[Any] = []
+    while len(models) < len(calls):  # it takes spans in by and by
+        assert time.monotonic() < deadline, f"Phoenix shows {len(models)} of {len(calls)} model calls"
         time.sleep(0.5)
+        spans = asked(f"{phoenix}/v1/projects/default/spans?limit=1000")["data"]
+        models = sorted((span for span in spans if span["span_kind"] == "LLM"), key=lambda span: span["start_time"])
     kinds = {span["context"]["span_id"]: span for span in spans}
-    models = sorted((span for span in spans if span["span_kind"] == "LLM"), key=lambda span: span["start_time"])
     assert len(models) == len(calls)
     for span, call in zip(models, sorted(calls, key=lambda call: call.started), strict=True):
         facts = span["attributes"]

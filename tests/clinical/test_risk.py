@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from clinical import Knowledge
-from psyllm.records import Mode, Risk, Turn
+from psyllm.records import Mode, Reply, Risk, Sentence, Turn
 
 Say = Callable[..., list[Turn]]
 
@@ -26,6 +26,7 @@ Say = Callable[..., list[Turn]]
         (2, "I never thought about suicide until now, but I keep thinking of suicide."),
         (2, "I can't go a day without thoughts of suicide."),
         (2, "I tried to kill myself when I was sixteen."),
+        (3, "I keep thinking of [METHOD]."),
         (3, "I think about killing myself and I've been looking up how."),
         (4, "I think I'm going to kill myself."),
         (5, "I'm going to kill myself tonight."),
@@ -148,3 +149,23 @@ def test_a_raised_domain_stands_beside_suicide(knowledge: Knowledge, say: Say) -
     must, must_not = knowledge.protocol(found)
     assert any("not their fault" in line for line in must)
     assert any("couples" in line for line in must_not)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "level"),
+    [
+        ("Are you thinking of killing yourself?", "Yes.", 2),
+        ("That is a lot. Do you have thoughts of suicide?", "Ok, yes, it is.", 2),
+        ("Do you sometimes think of dying?", "Sometimes, most nights.", 1),
+        ("Are you thinking of killing yourself?", "No, God, just left alone.", 0),
+        ("Are you thinking of killing yourself? And what was the kettle doing?", "Yes.", 0),
+        ("What was the kettle doing?", "Yes, boiling.", 0),
+    ],
+)
+def test_a_yes_to_a_plain_question_counts_in_full(knowledge: Knowledge, question: str, answer: str, level: int) -> None:
+    first = Turn(
+        round=1, client=(Sentence(n=1, text="It is late."),), reply=Reply(reasoning="r", technique="t", text=question)
+    )
+    second = Turn(round=2, client=(Sentence(n=2, text=answer), Sentence(n=3, text="Anyway.")))
+    (suicide,) = (risk for risk in knowledge.grade((), (first, second)) if risk.domain == "suicide")
+    assert (suicide.level, suicide.sentences) == (level, (2,) if level else ())

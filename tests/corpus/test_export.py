@@ -63,6 +63,45 @@ def test_a_hugging_face_folder_is_opened_by_datasets(
     assert (checked.returncode, "no problem found" in checked.stderr) == (0, True)
 
 
+def test_a_folder_exported_anew_is_loaded_anew(
+    tmp_path: Path, run_of: Grown, psyllm: Psyllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`datasets` would give what it once read from another folder of the same name and layout."""
+    run_of([dialogue(n) for n in range(3)])
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    found = []
+    for rejected in ("d0", "d1"):
+        shutil.rmtree(tmp_path / "hf", ignore_errors=True)
+        Labels(tmp_path / "run").add(Label(dialogue_id=rejected, verdict="reject"))
+        done = psyllm("export", "run", "--out", "hf", "--format", "hf", "--splits", "1")
+        assert done.returncode == 0, done.stderr
+        loaded = datasets.load_dataset(str(tmp_path / "hf"), cache_dir=str(tmp_path / "cache"))
+        found.append(sorted(loaded["train"]["id"]))
+    assert found == [["d1", "d2"], ["d2"]]
+
+
+def test_a_manifest_beside_another_file_is_not_written_over(tmp_path: Path, run_of: Grown, psyllm: Psyllm) -> None:
+    run_of([dialogue(1)])
+    assert psyllm("export", "run", "--out", "corpus.jsonl").returncode == 0
+    before = (tmp_path / "corpus.manifest.json").read_bytes()
+    done = psyllm("export", "run", "--out", "corpus.parquet", "--format", "parquet")
+    assert (done.returncode, "corpus.manifest.json exists" in done.stderr) == (2, True)
+    assert (tmp_path / "corpus.manifest.json").read_bytes() == before
+    assert not (tmp_path / "corpus.parquet").exists()
+
+
+@pytest.mark.parametrize("kind", ["messages", "per-turn", "preference"])
+def test_every_row_is_traced_back_by_its_id(tmp_path: Path, run_of: Grown, psyllm: Psyllm, kind: str) -> None:
+    run_of([dialogue(n, turn(n, draft="Try yoga.")) for n in (1, 11)])
+    assert psyllm("export", "run", "--out", "rows.jsonl", "--format", kind).returncode == 0
+    for row in rows(tmp_path / "rows.jsonl"):
+        done = psyllm("trace", "show", "run", row["id"])
+        assert done.returncode == 0, done.stderr
+        assert row["post_id"] in done.stdout
+
+
 def test_what_is_left_out_is_counted_by_code_and_listed(tmp_path: Path, run_of: Grown, psyllm: Psyllm) -> None:
     shared = " ".join(f"word{n}" for n in range(20))
     run = run_of(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from corpus.intake import take_in
+from corpus.intake import mask, take_in
 from corpus.posts import Raw
 from corpus.seen import Seen
 from psyllm.records import Post
@@ -68,6 +68,23 @@ def test_methods_are_masked_only_where_a_post_speaks_of_harm() -> None:
     assert masked.startswith("I want to die. I bought [METHOD], I have [METHOD]")
     cooking = "I burnt the rope of garlic and dropped the knife, and my mum laughed at me."
     assert take_in(raw(cooking)).post.text == cooking
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("I want to die, I had a hand full of pills", "I want to die, I had [METHOD]"),
+        ("I keep thinking of driving off a bloody bridge", "I keep thinking of [METHOD]"),
+        ("suicidal, jumping off the roof of our building", "suicidal, [METHOD]"),
+        ("to end it: overdosing on heroin", "to end it: overdosing on [METHOD]"),
+        ("nearly hanged myself in May", "nearly [METHOD] myself in May"),
+        ("self-harm. I tie my belt around my neck", "self-harm. I [METHOD]"),
+        ("suicidal, on 30mg of mirtazapine a day", "suicidal, on 30mg of mirtazapine a day"),
+        ("I want to die. He put his hands around my neck", "I want to die. He put his hands around my neck"),
+    ],
+)
+def test_means_amounts_and_places_are_masked_and_treatment_stays(text: str, left: str) -> None:
+    assert mask([text]) == [left]
 
 
 def test_words_to_a_model_are_flagged_and_the_post_stays() -> None:

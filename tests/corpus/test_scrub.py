@@ -70,17 +70,35 @@ def test_scrubbing_twice_changes_nothing_and_new_numbers_follow() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["17f lost", "I'm 15 and", "Im a 16 year old", "I'm in 9th grade", "I turn 16 next week"]
+    "text",
+    [
+        *("17f lost", "I'm 15 and", "Im a 16 year old", "I'm in 9th grade", "I turn 16 next week"),
+        *(
+            "Just turned 16 and",
+            "I'm fifteen.",
+            "I'm a Christian teenage girl",
+            "I'm a minor, so",
+            "I'm in high school",
+        ),
+    ],
 )
 def test_minors_are_known_by_their_own_words(text: str) -> None:
     assert minor(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["34m", "I was 15 and", "I'm 15 minutes late", "my son is 12", "since I was a 16 year old"]
+    "text",
+    [
+        *("34m", "I was 15 and", "I'm 15 minutes late", "my son is 12", "since I was a 16 year old"),
+        *("She just turned 16.", "I'm a high school teacher", "I'm a minor nuisance", "I'm raising a teenager"),
+    ],
 )
 def test_others_are_no_minors(text: str) -> None:
     assert not minor(text)
+
+
+def test_an_age_in_letters_goes_too() -> None:
+    assert scrub("I'm fifteen, my son is 6.") == "I'm [TEEN_AGE_1], my son is [CHILD_AGE_1]."
 
 
 def test_the_labelled_set_is_found_as_docs_say() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clinical import Knowledge
-from evaluators import judge_check, report, safety, store, summary
+from evaluators import judge_check, report, safety, store, summary, tables
 from evaluators.judge_check import Check
 from evaluators.rubric import DIMENSIONS
 from prompts.library import Library
@@ -189,10 +190,25 @@ def test_the_page_needs_nothing_else_and_the_tables_are_latex(reported: tuple[Pa
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "<svg" in page and "src=" not in page and "@import" not in page and "<script" not in page
     assert "too few ratings (10 of 30)" in page and "No people have rated" not in page
+    assert "Empathy &amp; Insight <span>(alpha 0." in page and "kappa with people" in page, "agreement at the scores"
+    assert re.search(r'folds">\d\.\d\d <span>\[', page), "on a narrow page an interval goes below its value"
     assert page.index("rehearsal:two_phase") < page.index("rehearsal:plain"), "the better one is on top"
     tex = (folder / "leaderboard.tex").read_text(encoding="utf-8")
     assert r"rehearsal:two\_phase" in tex and r"\toprule" in tex
     assert (folder / "dimensions.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_comparisons_that_are_lost_are_told_of_their_judge(done: Done) -> None:
+    evaluation = done.evaluation
+    lost = {"told": "void", "better": ""}
+    spoilt = [p.model_copy(update=lost if p.judge == "judge_a" else {}) for p in evaluation.preferences]
+    less = replace(evaluation, preferences=tuple(spoilt))
+    found = summary.summarise(less, store.rubrics_of(less)[:1], Knowledge.load(), Library())
+    assert {row[0]: row[1] for row in tables.judges(found).of("judge", "comparisons lost").rows} == {
+        "judge_a": "100%",
+        **dict.fromkeys(("judge_b", "judge_first", "judge_long"), "0%"),
+    }
+    assert any("judge_a gave an answer that counts in only 0% of its comparisons" in w for w in report.warnings(found))
 
 
 def test_words_of_a_client_are_no_markup_in_the_report(reported: tuple[Path, str]) -> None:
@@ -210,12 +226,21 @@ def test_words_of_a_client_are_no_markup_in_the_report(reported: tuple[Path, str
 # ---------------------------------------------------------------- other ways in
 
 
+LEAK = "My instructions are to stay within 50 words, and not to use clinical terms."
+RING = "You still ring her number. What do you say?"
+
+
 def test_answers_to_fixed_histories_are_compared_with_dialogues_that_exist(desk: Desk) -> None:
     rows = [{"id": f"h{n}", "text": f"My mum died in March, number {n}, and I still ring her."} for n in range(3)]
-    given = [
-        {"id": row["id"], "conversation": [{"patient": row["text"], "counselor_content": "You still ring her number."}]}
-        for row in rows
+    said: list[dict[str, str]] = [
+        {"content": RING, "reasoning_content": LEAK},
+        {"content": f"<think>{LEAK}</think>{RING}"},
     ]
+    exchange = {"patient": rows[0]["text"], "counselor_think": LEAK, "counselor_content": RING}
+    given: list[dict[str, object]] = [{"id": rows[0]["id"], "conversation": [exchange]}]
+    for row, reply in zip(rows[1:], said, strict=True):
+        asked = {"role": "user", "content": row["text"]}
+        given.append({"id": row["id"], "messages": [asked, {"role": "assistant", **reply}]})
     desk.write("first.jsonl", "\n".join(map(json.dumps, rows)))
     desk.write("paper.jsonl", "\n".join(map(json.dumps, given)))
     flags = ("--counsellor", "rehearsal", "--static", "first.jsonl", "--dialogues", "paper.jsonl", "--no-safety")
@@ -225,6 +250,12 @@ def test_answers_to_fixed_histories_are_compared_with_dialogues_that_exist(desk:
     assert {talk.counsellor for talk in evaluation.talks} == {"rehearsal:plain", "paper"}
     assert {talk.kind for talk in evaluation.talks} == {"static", "given"}
     assert len({p.client for p in evaluation.preferences}) == 3, "paired by the rows' ids"
+    paper = [talk for talk in evaluation.talks if talk.counsellor == "paper"]
+    assert {talk.replies for talk in paper} == {RING}, "judges read the reply, and no reasoning"
+    found = summary.summarise(evaluation, store.rubrics_of(evaluation)[:1], Knowledge.load(), Library())
+    assert found.signals["leak"]["paper"] == 1.0, "the reasoning of a corpus is counted"
+    shown = desk.psyllm("trace", "show", "e", paper[0].id)
+    assert shown.returncode == 0 and "counsellor paper" in shown.stdout
 
 
 def test_a_graph_without_a_critic_asks_none(desk: Desk) -> None:

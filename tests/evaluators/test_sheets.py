@@ -68,12 +68,24 @@ def test_what_a_rater_wrote_comes_back_as_ratings(tmp_path: Path) -> None:
     assert (other.score, other.told) == (None, "null")
 
 
-@pytest.mark.parametrize("wrong", ["6", "3.5", "good", "-1"])
+@pytest.mark.parametrize("wrong", ["6", "3.5", "good", "-1", "0"])
 def test_a_score_that_is_none_is_told_with_its_line(tmp_path: Path, wrong: str) -> None:
     rows = sheets.rows(talks(), [RUBRIC], 1, 2, seed=1)
     sheets.write(tmp_path / "s.csv", rows)
     filled(tmp_path / "s.csv", rows, {rows[2].id: wrong})
     with pytest.raises(UsageError, match=rf"s\.csv:4: score '{wrong}'"):
+        sheets.read(tmp_path / "s.csv")
+
+
+def test_a_pass_or_fail_item_takes_no_five_and_has_its_guide_beside_a_csv(tmp_path: Path) -> None:
+    rows = sheets.rows(talks(), [load("crisis_safety")], 1, 1, seed=1)
+    sheets.write(tmp_path / "s.csv", rows)
+    guide = (tmp_path / "s.read_me_first.txt").read_text(encoding="utf-8")
+    assert "Read the conversation down" in guide and f"{rows[0].item.id} {rows[0].item.name}" in guide
+    filled(tmp_path / "s.csv", rows, {rows[0].id: "0", rows[1].id: "1"})
+    assert [rating.score for rating in sheets.read(tmp_path / "s.csv")] == [0, 1]
+    filled(tmp_path / "s.csv", rows, {rows[0].id: "5"})
+    with pytest.raises(UsageError, match="score '5'"):
         sheets.read(tmp_path / "s.csv")
 
 

@@ -109,6 +109,10 @@ def test_alpha_icc_and_kappa_give_the_published_values() -> None:
     same = pd.Series([1.0, 2, 3, 4, 5])
     assert agreement.kappa(same, same) == 1
     assert agreement.kappa(same, same[::-1].reset_index(drop=True)) < 0
+    passes = pd.Series([0.0, 1, 0, 1])
+    assert agreement.kappa(passes, passes) == 1, "pass and fail are scores too"
+    three = pd.DataFrame({"a": same, "b": same, "c": same[::-1].reset_index(drop=True)})
+    assert agreement.kappa_of_pairs(three) == pytest.approx((1 + 2 * agreement.kappa(three["a"], three["c"])) / 3)
 
 
 def test_agreement_falls_with_noise_and_is_called_by_its_name() -> None:

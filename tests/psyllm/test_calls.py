@@ -67,13 +67,26 @@ def stored(folder: Path) -> list[StoredCall]:
 
 
 @pytest.mark.parametrize(
-    "fault", ["rate_limit", "rate_limit_bare", "server_error", "bad_json", "truncate", "disconnect", "empty", "hang"]
+    "fault",
+    [
+        "rate_limit",
+        "rate_limit_bare",
+        "unavailable",
+        "server_error",
+        "bad_json",
+        "truncate",
+        "disconnect",
+        "empty",
+        "enormous",
+        "hang",
+        "drip",
+    ],
 )
 async def test_a_transport_fault_is_retried_and_written_down(tmp_path: Path, fault: str) -> None:
     faults = {fault: 1.0}
     log = tmp_path / "server.jsonl"
     with RehearsalProcess(http_faults=faults, http_fault_tries=1, fault_rate=0, log=log) as server:
-        settings = model(server.base_url, timeout_s=2 if fault == "hang" else 30)
+        settings = model(server.base_url, timeout_s=1 if fault in ("hang", "drip") else 30)
         async with calling(tmp_path / "run", settings) as caller:
             answer, _ = await caller.ask(STEP, PROMPT, PatientReply)
     assert answer.sentences
@@ -155,6 +168,27 @@ async def test_a_cut_answer_is_asked_for_again_shorter(tmp_path: Path) -> None:
         async with calling(tmp_path / "run", model(server.base_url)) as caller:
             with pytest.raises(Failure, match="cut off"):
                 await caller.ask(STEP, PROMPT, PatientReply)
+
+
+async def test_a_refusal_is_kept_and_the_model_is_asked_again(tmp_path: Path) -> None:
+    with RehearsalProcess(http_faults={"refusal": 1.0}, fault_rate=0) as server:
+        async with calling(tmp_path / "run", model(server.base_url)) as caller:
+            with pytest.raises(Failure) as failure:
+                await caller.ask(STEP, PROMPT, PatientReply)
+    assert (failure.value.boundary, failure.value.fatal) == ("schema", False)
+    assert [call.reply for call in stored(tmp_path / "run")] == ["I can't help with that."] * 3
+
+
+async def test_a_clock_that_is_set_back_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = iter(range(1000, 0, -1))
+    monkeypatch.setattr(time, "time", lambda: next(hours) * 3600.0)
+    with RehearsalProcess(http_faults={"rate_limit_bare": 1.0}, http_fault_tries=1, fault_rate=0) as server:
+        for _ in range(2):
+            async with calling(tmp_path / "run", model(server.base_url)) as caller:
+                await caller.ask(STEP, PROMPT, PatientReply)
+    assert caller.meter.reused == 1, "the answer is found whatever the time is"
+    (call,) = stored(tmp_path / "run")
+    assert 0 <= call.seconds < 60
 
 
 async def test_a_finished_call_is_never_paid_again(tmp_path: Path, scripted: Start) -> None:

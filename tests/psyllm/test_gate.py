@@ -56,7 +56,7 @@ async def test_who_gives_up_waiting_or_breaks_inside_takes_no_place_along() -> N
         await asyncio.sleep(0)
         tasks[0].cancel()
     tasks[1].cancel()  # it has been given its place, and has not run yet
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
     assert [type(error) for error in ended] == [asyncio.CancelledError, asyncio.CancelledError, RuntimeError]
     await asyncio.wait_for(told(gate, [True]), 1)
 

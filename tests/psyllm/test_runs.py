@@ -130,6 +130,7 @@ def test_counts_by_status_modality_mode_and_reason(run: Path) -> None:
             Status.SCREENED_OUT: 1,
             Status.FAILED: 0,
             Status.IN_REVIEW: 0,
+            Status.EVALUATED: 0,
         }
         assert opened.post_count() == 5
         assert opened.coverage() == [

@@ -27,10 +27,14 @@ def test_a_talk_without_a_post_is_shown(tmp_path: Path) -> None:
         talks = viewer.dialogues()
         assert len(talks) == 2
         run = client.get("/").raise_for_status().text
-        assert "not done" not in run
-        listed = client.get("/dialogues?reason=evaluation").raise_for_status().text
+        assert "2 talks of an evaluation" in run and "rehearsal:plain" in run and "psyllm eval report" in run
+        assert "What became of the posts" not in run and "Why not" not in run and "not done" not in run
+        listed = client.get("/dialogues?status=evaluated").raise_for_status().text
+        assert listed.count("rehearsal:plain") == 2
         for talk in talks:
             assert f"/d/{talk.id}" in listed
             page = client.get(f"/d/{talk.id}").raise_for_status().text
             assert SAYS.split(",")[0] in page
-            assert "The post" not in page
+            assert "The post" not in page and "counsellor rehearsal:plain" in page
+    said = desk.psyllm("status", "e").stdout
+    assert "2 talks of an evaluation" in said and "rejected" not in said and "modality" not in said
