@@ -167,7 +167,7 @@ class Journal:
             return cls(folder, lock, on_failure, answers_from, shard)
         except sqlite3.Error as error:
             lock.release()
-            raise _write_failure(folder, error) from error
+            raise _write_failure(folder / shard_file(shard), error) from error
         except BaseException:
             lock.release()
             raise
@@ -239,7 +239,7 @@ class Journal:
                     if self._failure is None:
                         writer.commit([job for job in group if not isinstance(job, threading.Event)])
                 except Exception as error:  # whatever it is, the run must stop and say so
-                    self._failure = _write_failure(self.folder, error)
+                    self._failure = _write_failure(self._file, error)
                     self._on_failure(self._failure)
                 for job in group:
                     if isinstance(job, threading.Event):
@@ -271,7 +271,7 @@ class Journal:
                 self._queue.put(lambda w: w.insert(row))
             return found
         except _UNREADABLE as error:
-            raise _read_failure(self.folder, error) from error
+            raise _read_failure(self._file, error) from error
 
     def finished(self) -> frozenset[str]:
         """Ids of dialogues that are over, failed ones too; those in review are walked again."""
@@ -314,7 +314,7 @@ class Journal:
         try:
             return self._reader.execute(query, values).fetchall()
         except _UNREADABLE as error:
-            raise _read_failure(self.folder, error) from error
+            raise _read_failure(self._file, error) from error
 
 
 class _Writer:
@@ -533,8 +533,7 @@ def read_meta(db: sqlite3.Connection, path: Path) -> dict[str, str]:
     return meta
 
 
-def _read_failure(folder: Path, error: Exception) -> Failure:
-    file = folder / DATABASE
+def _read_failure(file: Path, error: Exception) -> Failure:
     return Failure(
         "store",
         f"{file} is damaged: {error}",
@@ -543,14 +542,14 @@ def _read_failure(folder: Path, error: Exception) -> Failure:
     )
 
 
-def _write_failure(folder: Path, error: Exception) -> Failure:
+def _write_failure(file: Path, error: Exception) -> Failure:
     if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-        return Failure("store", f"{folder / DATABASE} is no journal of psyllm: {error}", hint="give another --run")
+        return Failure("store", f"{file} is no journal of psyllm: {error}", hint="give another --run")
     if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
-        return _read_failure(folder, error)
+        return _read_failure(file, error)
     return Failure(
         "store",
-        f"cannot write the journal of {folder}: {error}",
+        f"cannot write the journal of {file.parent}: {error}",
         hint="free some space or mend the rights, then run the same command: it goes on where this stopped",
         fatal=True,
     )
