@@ -55,7 +55,7 @@ def merge_command(runs: Sequence[Path], out: Path) -> None:
         ended = ", ".join(f"{counts[status]} {status.replace('_', ' ')}" for status in Status if counts[status])
         console.print(f"{out}: {run.post_count()} posts of {len(runs)} runs; {ended or 'no dialogue has ended'}")
     if doubled:
-        console.print(f"{doubled} posts were in more than one; each is kept once", style="yellow")
+        console.print(f"{doubled} of them in more than one run, kept once", style="yellow")
     console.print(f"next: psyllm status {out}", style="dim", soft_wrap=True)
 
 

@@ -134,7 +134,8 @@ class Journal:
     ) -> None:
         self.folder = folder
         self._file = folder / shard_file(shard)
-        self._other = connect(answers_from / DATABASE, read_only=True) if answers_from else None
+        numbers = shard_numbers(answers_from) if answers_from else []
+        self._others = [connect(answers_from / shard_file(n), read_only=True) for n in numbers if answers_from]
         self._lock = lock
         self._on_failure = on_failure
         self._failure: Failure | None = None
@@ -175,8 +176,8 @@ class Journal:
     def close(self) -> None:
         """Commit everything that was handed over, then let go of the run. The last connection folds the WAL in."""
         self._reader.close()
-        if self._other is not None:
-            self._other.close()
+        for other in self._others:
+            other.close()
         self._queue.put(None)
         self._writer.join()
         self._lock.release()
@@ -263,13 +264,13 @@ class Journal:
     def find(self, key: bytes) -> StoredReply | None:
         """The committed reply to exactly this call, if it was ever paid. Raises Failure if the database is damaged."""
         try:
-            own = _find(self._reader, key)
-            if own is not None or self._other is None:
+            if (own := _find(self._reader, key)) is not None:
                 return own
-            if (found := _find(self._other, key)) is not None:
-                row = _whole(self._other, key)
-                self._queue.put(lambda w: w.insert(row))
-            return found
+            for other in self._others:
+                if (found := _find(other, key)) is not None:
+                    self._queue.put(partial(_Writer.insert, row=_whole(other, key)))
+                    return found
+            return None
         except _UNREADABLE as error:
             raise _read_failure(self._file, error) from error
 
@@ -297,12 +298,12 @@ class Journal:
 
     def places(self) -> list[tuple[str, int, bytes, bool]]:
         """Of every post its id, position, hash as it was found, and whether its dialogue has begun."""
-        rows = self._reader.execute("SELECT id, position, origin, record_id IS NOT NULL FROM posts").fetchall()
+        rows = self._rows("SELECT id, position, origin, record_id IS NOT NULL FROM posts")
         return [(name, position, origin, bool(begun)) for name, position, origin, begun in rows]
 
     def statuses(self) -> dict[str, Status]:
         """Post id -> how its dialogue ended; forks are left out."""
-        rows = self._reader.execute("SELECT post_id, status FROM dialogues WHERE forked_from IS NULL").fetchall()
+        rows = self._rows("SELECT post_id, status FROM dialogues WHERE forked_from IS NULL")
         return {post_id: Status(status) for post_id, status in rows}
 
     def post(self, post_id: str) -> Post | None:
