@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from rich.bar import Bar
 from rich.table import Table
@@ -19,7 +20,7 @@ from psyllm.runs import Coverage, Run
 def failed_command(folder: Path, *, as_json: bool) -> None:
     """Print the posts whose dialogue failed, and why. Raises UsageError if there is no run."""
     with Run(folder) as run:
-        failed = [
+        failed: list[dict[str, Any]] = [
             {"post": d.post_id, "dialogue": d.id, "round": r.round, "reason": r.code, "why": r.detail}
             for d in run.dialogues(Status.FAILED)
             for r in d.reasons
@@ -36,7 +37,7 @@ def failed_command(folder: Path, *, as_json: bool) -> None:
             heading, justify="right" if heading == "round" else "left", overflow="fold", min_width=len(heading)
         )
     for row in failed:
-        table.add_row(*map(str, row.values()))
+        table.add_row(row["post"], row["dialogue"][:8], str(row["round"]), row["reason"], row["why"])
     out.print(table)
     out.print("the command that grew them tries them again with --retry-failed", style="dim")
 

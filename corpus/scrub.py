@@ -21,7 +21,7 @@ from corpus.ages import ages_of_minors, years
 from corpus.people import names
 from corpus.words import alternatives, first_names, listed
 
-KINDS = ("EMAIL", "LINK", "USER", "ADDRESS", "PHONE", "WORKPLACE", "CHILD_AGE", "TEEN_AGE", "NAME")
+KINDS = ("EMAIL", "LINK", "USER", "ADDRESS", "PHONE", "WORKPLACE", "BIRTHDAY", "CHILD_AGE", "TEEN_AGE", "NAME")
 """Where two kinds claim the same words, the earlier wins."""
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(KINDS)}|METHOD)(?:_(\d+))?\]")
 _TEENS = range(13, 18)
@@ -137,6 +137,8 @@ def _age_kind(age: str) -> str:
 
 # ---------------------------------------------------------------- what has a shape of its own
 
+_MONTH = r"(?:jan|febr?|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)(?:uary|ch|il|ust|ember|ober)?\.?"
+_DAY = rf"(?:\d{{1,2}}(?:st|nd|rd|th)? (?:of )?{_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?)(?:,? (?:19|20)\d\d)?"
 _WORD = r"(?:St\.|[A-Z][\w'’-]*)"
 
 
@@ -194,6 +196,9 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str] | None, re.Pattern[str]], ..
         ("ADDRESS", r"\d", r"\b(?i:p\.?\s?o\.? box) \d+\b"),
         ("ADDRESS", r"\d", r"\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b"),
         ("ADDRESS", r"\d", rf"\b{_WORD}(?: {_WORD})?, [A-Z]{{2}} \d{{5}}\b"),
+        ("BIRTHDAY", "(?i:birthday)", rf"(?i:\b({_DAY})(?: is| was| will be|'s)? my (?:\w+ )?birthday\b)"),
+        ("BIRTHDAY", "(?i:birthday)", rf"(?i:\bmy (?:\w+ )?birthday(?: is| was|'s)?(?: on)?(?: the)? ({_DAY})\b)"),
+        ("BIRTHDAY", "(?i:born)", rf"(?i:\bborn (?:on )?(?:the )?({_DAY})\b)"),
     )
     return tuple((kind, re.compile(mark) if mark else None, re.compile(shape)) for kind, mark, shape in table)
 

@@ -40,7 +40,7 @@ def test_an_endpoint_that_repeats_what_it_was_sent_puts_neither_key_nor_post_int
     model = f'base_url = "{endpoint.base_url}"\nmodel = "m"\napi_key_env = "MY_SECRET"\ntries = 1\n'
     desk.write("psyllm.toml", f'profile = "p"\n[models.m]\n{model}[profiles.p]\ndefault = "m"\n')
     desk.write("life.jsonl", json.dumps({"id": "p1", "text": LIFE}))
-    for flags in ((), ("--log-json",)):
+    for flags in ((), ("--log-json", "--retry-failed")):
         done = desk.psyllm("grow", "life.jsonl", "--run", "run", *flags, env={"MY_SECRET": KEY})
         assert done.returncode == 1
         assert "dialogue failed" in done.stderr and "HTTP 400" in done.stderr

@@ -22,6 +22,12 @@ def scrub(text: str) -> str:
         ("my sister Aoife and Dr. Okonkwo", "my sister [NAME_1] and Dr. [NAME_2]"),
         ("I work at Harrow Mills, before that for walmart", "I work at [WORKPLACE_1], before that for walmart"),
         ("a nurse at St. Mary's Hospital", "a nurse at [WORKPLACE_1]"),
+        ("14 november was my birthday, turned 39", "[BIRTHDAY_1] was my birthday, turned 39"),
+        (
+            "My 40th birthday is on May 3rd; born 12 March 1986",
+            "My 40th birthday is on [BIRTHDAY_1]; born [BIRTHDAY_2]",
+        ),
+        ("my birthday was bad, in March it rained", "my birthday was bad, in March it rained"),
         ("my son is 6 and my daughter (15) hides", "my son is [CHILD_AGE_1] and my daughter ([TEEN_AGE_1]) hides"),
     ],
 )
