@@ -215,7 +215,8 @@ class Crew:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone
+            limit=1 << 20,
         )
         self._processes[shard] = process
         _input(process).write(pickle.dumps(self._job(shard)))

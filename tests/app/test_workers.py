@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from psyllm.journal import connect, shard_file, shard_numbers
+from psyllm.journal import Journal, connect, shard_file, shard_numbers
 from psyllm.labels import Labels
 from psyllm.records import Status
 from psyllm.runs import Run
@@ -187,11 +187,15 @@ def test_merged_runs_read_as_one(desk: Desk, undisturbed: bytes) -> None:
     assert "all 8 posts were done before" in done.stderr, done.stderr
 
 
-def test_runs_of_other_settings_are_not_merged(desk: Desk) -> None:
-    for name, seed in (("a", "1"), ("b", "2")):
-        assert desk.psyllm("grow", "posts.jsonl", "--run", name, "--limit", "1", "--seed", seed).returncode == 0
+def test_runs_of_other_settings_are_not_merged_nor_one_that_grows(desk: Desk) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        Journal.open(desk.folder / name, {"grow.seed": seed}, "0").close()
     done = desk.psyllm("merge", "a", "b", "--out", "both")
     assert done.returncode == 2
     assert "grow.seed: 1 there, 2 here" in done.stderr
-    assert not (desk.folder / "both").exists()
+    growing = Journal.open(desk.folder / "b", {"grow.seed": 2}, "0")
+    done = desk.psyllm("merge", "b", "--out", "both")
+    growing.close()
+    assert done.returncode == 1
+    assert "another process is growing b" in done.stderr
     assert sorted(path.name for path in desk.folder.iterdir()) == ["a", "b", "posts.jsonl"], "nothing is left over"
