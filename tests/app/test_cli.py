@@ -33,6 +33,7 @@ HELP = [
     "grow",
     "status",
     "export",
+    "merge",
     "desk",
     "doctor",
     "trace",
