@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app.cli_clinical import clinical
-from app.cli_corpus import corpus, export
+from app.cli_corpus import corpus, export, merge
 from app.cli_eval import evaluation
 from app.cli_intake import intake
 from app.cli_prompt import prompt
@@ -66,6 +66,7 @@ def grow(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Calls in flight per model.", show_default=False)
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, where one core is full.")] = 1,
     prompts: PromptFolder = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="List invalid posts and go on without them.")
@@ -117,6 +118,7 @@ def grow(
             rounds=rounds,
             seed=seed,
             concurrency=concurrency,
+            workers=workers,
             prompts=prompts,
             skip_invalid=skip_invalid,
             recipe=recipe,
@@ -145,6 +147,7 @@ def status(
     (failed_command if failed else status_command)(run, as_json=json)
 
 
+app.command(epilog=example("psyllm merge runs/monday runs/tuesday --out runs/week"))(merge)
 app.command(epilog=example("psyllm export runs/mine --out corpus.jsonl"))(export)
 
 

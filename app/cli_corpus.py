@@ -36,6 +36,16 @@ class Verdict(StrEnum):
     reject = "reject"
 
 
+def merge(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The new run folder; must not exist.", show_default=False)],
+) -> None:
+    """Join runs that were grown with the same settings into one run folder."""
+    from app.merge import merge_command
+
+    merge_command(runs, out)
+
+
 def export(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders.", show_default=False)

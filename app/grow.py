@@ -26,7 +26,7 @@ from psyllm.budget import Budget
 from psyllm.desk import FOLDER as DESK
 from psyllm.desk import waiting_calls
 from psyllm.errors import Failure, UsageError
-from psyllm.journal import DATABASE, Journal
+from psyllm.journal import DATABASE, Journal, shard_numbers
 from psyllm.labels import Labels
 from psyllm.logs import configure
 from psyllm.records import Status
@@ -64,6 +64,8 @@ class GrowOptions:
     budget: Budget = field(default_factory=Budget)
     failed: Literal["leave", "only", "too"] = "leave"
     """What becomes of dialogues that failed in an earlier start; `only` tries nothing else."""
+    workers: int = 1
+    """Processes; each has a database of its own."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,13 @@ def grow(options: GrowOptions) -> int:
         if model.kind == "embedded":
             embedded_weights()
     waiting = _read(options)
+    if options.workers > 1 or len(shard_numbers(options.run)) > 1:
+        from app.workers import grow_sharded as work
+    else:
+        work = _grow
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            end = runner.run(_grow(settings, options, rules, library, waiting))
+            end = runner.run(work(settings, options, rules, library, waiting))
         except (asyncio.CancelledError, KeyboardInterrupt):
             console.print("stopped at once; finished calls are kept, and the same command goes on", style="yellow")
             _say_what_waits(options.run)
@@ -157,6 +163,13 @@ def _read(options: GrowOptions) -> Waiting:
     if not waiting.total:
         raise UsageError(f"no post to grow from in {', '.join(map(str, options.posts))}", hint="each post needs a text")
     return waiting
+
+
+def not_over(status: Status | None, failed: Literal["leave", "only", "too"]) -> bool:
+    """Whether a start goes for a post whose dialogue ended so; None if it never did."""
+    if status is Status.FAILED:
+        return failed != "leave"
+    return failed != "only" and status in (None, Status.IN_REVIEW)
 
 
 async def _grow(settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting) -> End:
@@ -213,7 +226,7 @@ async def _grow(settings: Settings, options: GrowOptions, rules: Rules, library:
                     on_dialogue=lambda _: show.refresh(),
                     reviews=Labels(options.run) if options.review else None,
                 )
-                show.watch(grower)
+                show.watch(grower.tally, caller.meter, options.run, caller.troubled)
                 with _interruptible(loop, grower), _limited(loop, grower, options.budget) as limit:
                     await grower.run()
             journal.flush()

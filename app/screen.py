@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,10 @@ from app.plain import plain
 from psyllm.records import Status
 
 if TYPE_CHECKING:
-    from graphs.grow import Grower
+    from pathlib import Path
+
+    from graphs.grow import Tally
+    from psyllm.calls import Meter
 
 
 class PlainConsole(Console):
@@ -75,7 +78,7 @@ class GrowView:
 
     def __init__(self, rehearsal: bool) -> None:
         self._rehearsal = rehearsal
-        self._grower: Grower | None = None
+        self._watched: tuple[Tally, Meter, Path, Callable[[], Iterable[str]]] | None = None
         self._since = time.monotonic()
         self._progress = Progress(
             TextColumn("[bold]dialogues"),
@@ -87,18 +90,21 @@ class GrowView:
         )
         self._task = self._progress.add_task("dialogues", total=None)
 
-    def watch(self, grower: Grower) -> None:
-        self._grower = grower
-        self._progress.update(self._task, total=grower.tally.total, completed=grower.tally.done)
+    def watch(
+        self, tally: Tally, meter: Meter, run: Path, troubled: Callable[[], Iterable[str]] = tuple[str, ...]
+    ) -> None:
+        """Show these as they change; `troubled` says a line for every endpoint that does not answer as it should."""
+        self._watched = (tally, meter, run, troubled)
+        self._progress.update(self._task, total=tally.total, completed=tally.done)
 
     def refresh(self) -> None:
-        if self._grower is not None:
-            self._progress.update(self._task, completed=self._grower.tally.done)
+        if self._watched is not None:
+            self._progress.update(self._task, completed=self._watched[0].done)
 
     def __rich__(self) -> Group:
-        if self._grower is None:
+        if self._watched is None:
             return Group(Text("starting ...", style="dim"))
-        tally, meter = self._grower.tally, self._grower.caller.meter
+        tally, meter, run, troubled = self._watched
         rate = meter.calls / max(1e-9, time.monotonic() - self._since)
         cost = None if meter.unpriced else meter.cost_usd
         grid = Table.grid(padding=(0, 2), pad_edge=False)
@@ -118,9 +124,9 @@ class GrowView:
             style="dim",
         )
         rows: list[RenderableType] = [self._progress, grid, spent]
-        rows += [Text(line, "yellow") for line in self._grower.caller.troubled()]
+        rows += [Text(line, "yellow") for line in troubled()]
         if meter.at_desk:
-            rows.append(Text(f"{meter.at_desk} waiting at the desk: psyllm desk {self._grower.journal.folder}", "cyan"))
+            rows.append(Text(f"{meter.at_desk} waiting at the desk: psyllm desk {run}", "cyan"))
         if tally.by_reason:
             rows.append(Text("reasons: " + ", ".join(f"{code} {n}" for code, n in tally.by_reason.most_common(5))))
         if self._rehearsal:

@@ -178,7 +178,7 @@ def _held(origin: Origin) -> Iterator[Journal]:
     """The run's journal for writing; growing and this exclude each other."""
     run = origin.run
     try:
-        journal = Journal.open(run.folder, run.fingerprint, __version__)
+        journal = Journal.open(run.folder, run.fingerprint, __version__, shard=run.shard_of(origin.dialogue.id))
     except Failure as failure:
         hint = "stop it (Ctrl-C loses nothing) or wait for its end, then give the same command again"
         raise Failure("store", str(failure), hint=hint) from failure

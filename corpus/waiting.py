@@ -4,14 +4,17 @@
     waiting.begin(journal, lambda post_id: ...)    # compares with what the run knows
     for post in waiting: ...                       # hands out those that are not finished
 
+    waiting = Waiting.of(reader, journal, ids)     # one worker's share of a run that has begun
+
 The sources are read twice, and never held: once to see that they are sound and which posts there are, once to hand the
 posts out. What the run keeps of a post is what its dialogue is grown from, whatever the rules of scrubbing are later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from typing import Self
 
 from corpus.intake import take_in
 from corpus.posts import Raw, Reader, used_twice
@@ -32,6 +35,23 @@ class Waiting:
         self.before = 0
         """Posts whose dialogue was finished when this process started."""
 
+    @classmethod
+    def of(
+        cls, reader: Reader, journal: Journal, ids: Iterable[str], *, limit: int | None = None, keep_raw: bool = False
+    ) -> Self:
+        """Only these posts, of sources that were found sound."""
+        waiting = cls.__new__(cls)
+        waiting._reader, waiting._limit, waiting._keep_raw, waiting._journal = reader, limit, keep_raw, journal
+        waiting._origins = {}
+        waiting._todo = set(ids)
+        waiting.total, waiting.before = len(waiting._todo), 0
+        return waiting
+
+    @property
+    def origins(self) -> Mapping[str, bytes]:
+        """Post id -> hash of the post as it was found, in the order of the sources; empty once a run has begun."""
+        return self._origins
+
     def begin(self, journal: Journal, finished: Callable[[str], bool]) -> None:
         """Make these the posts of a run. Raises UsageError for one that changed since the run has known it."""
         known = journal.origins()
@@ -43,14 +63,14 @@ class Waiting:
         new = (item for item in self._origins.items() if item[0] not in known)
         journal.expect_posts((len(known) + n, post_id, origin) for n, (post_id, origin) in enumerate(new))
         self._journal = journal
-        self._done = {post_id for post_id in self._origins if finished(post_id)}
-        self.before = len(self._done)
+        self._todo = {post_id for post_id in self._origins if not finished(post_id)}
+        self.before = self.total - len(self._todo)
         self._origins.clear()
 
     def __iter__(self) -> Iterator[Post]:
         """Raises UsageError or Failure if the sources cannot be read any more."""
         for raw, post_id in self._posts():
-            if post_id not in self._done:
+            if post_id in self._todo:
                 yield self._journal.post(post_id) or self._fresh(raw)
 
     def _posts(self) -> Iterator[tuple[Raw, str]]:

@@ -30,9 +30,35 @@ from psyllm.messages import Message, Step
 from psyllm.records import MODES, SAFETY_MODES, SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
 
 DATABASE = "journal-0.db"
-"""One database a worker; the number is the worker's."""
+"""The database of a run that one process grows; each further worker's has the next number."""
 GROUP_S = 0.01
 """Seconds that the writer gathers before it commits."""
+
+
+def shard_file(shard: int) -> str:
+    """The database of one worker, by its number from 0."""
+    return f"journal-{shard}.db"
+
+
+def shard_numbers(folder: Path) -> list[int]:
+    """The numbers of the databases in a run folder, lowest first."""
+    found = (re.fullmatch(r"journal-(\d+)\.db", file.name) for file in folder.glob("journal-*.db"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def held(folder: Path, shard: int = 0) -> FileLock:
+    """The lock of one database, taken; the folder is made if needed. Raises Failure('store') if another has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"journal-{shard}.lock")
+        lock.acquire(timeout=0)
+        return lock
+    except Timeout:
+        raise Failure(
+            "store", f"another process is growing {folder}", hint="wait for it, stop it, or give another --run"
+        ) from None
+    except OSError as error:
+        raise Failure("store", f"cannot write {folder}: {error.strerror}", hint="give another --run") from error
 
 
 def text_hash(text: str) -> bytes:
@@ -96,18 +122,25 @@ class StoredReply:
 
 
 class Journal:
-    """Open with `Journal.open(folder, ...)`; close to commit the rest. One process at a time."""
+    """Open with `Journal.open(folder, ...)`; close to commit the rest. One process at a time for each database."""
 
     def __init__(
-        self, folder: Path, lock: FileLock, on_failure: Callable[[Failure], None], answers_from: Path | None = None
+        self,
+        folder: Path,
+        lock: FileLock,
+        on_failure: Callable[[Failure], None],
+        answers_from: Path | None = None,
+        shard: int = 0,
     ) -> None:
         self.folder = folder
-        self._other = connect(answers_from / DATABASE, read_only=True) if answers_from else None
+        self._file = folder / shard_file(shard)
+        numbers = shard_numbers(answers_from) if answers_from else []
+        self._others = [connect(answers_from / shard_file(n), read_only=True) for n in numbers if answers_from]
         self._lock = lock
         self._on_failure = on_failure
         self._failure: Failure | None = None
         self._queue: queue.SimpleQueue[_Job | threading.Event | None] = queue.SimpleQueue()
-        self._reader = connect(folder / DATABASE, read_only=True)
+        self._reader = connect(self._file, read_only=True)
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
 
@@ -119,30 +152,23 @@ class Journal:
         software_version: str,
         on_failure: Callable[[Failure], None] = lambda failure: None,
         answers_from: Path | None = None,
+        shard: int = 0,
     ) -> Self:
         """Open the run folder for growing, creating it if needed.
 
         `fingerprint` is everything that a dialogue's fate depends on, by dotted name. Raises UsageError if the
         run was started with another one, Failure('store') if another process holds the run or it cannot be written.
         `on_failure` is called from the writer's thread, once, when writing fails. A call that the run folder
-        `answers_from` has paid already is taken over from there.
+        `answers_from` has paid already is taken over from there. `shard` is the number of the database; each is locked
+        on its own.
         """
+        lock = held(folder, shard)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / "grow.lock")
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise Failure(
-                "store", f"another process is growing {folder}", hint="wait for it, stop it, or give another --run"
-            ) from None
-        except OSError as error:
-            raise Failure("store", f"cannot write {folder}: {error.strerror}", hint="give another --run") from error
-        try:
-            _prepare(folder / DATABASE, fingerprint, software_version)
-            return cls(folder, lock, on_failure, answers_from)
+            _prepare(folder / shard_file(shard), fingerprint, software_version)
+            return cls(folder, lock, on_failure, answers_from, shard)
         except sqlite3.Error as error:
             lock.release()
-            raise _write_failure(folder, error) from error
+            raise _write_failure(folder / shard_file(shard), error) from error
         except BaseException:
             lock.release()
             raise
@@ -150,8 +176,8 @@ class Journal:
     def close(self) -> None:
         """Commit everything that was handed over, then let go of the run. The last connection folds the WAL in."""
         self._reader.close()
-        if self._other is not None:
-            self._other.close()
+        for other in self._others:
+            other.close()
         self._queue.put(None)
         self._writer.join()
         self._lock.release()
@@ -175,6 +201,11 @@ class Journal:
         rows = tuple(posts)
         for start in range(0, len(rows), 10_000):
             self._queue.put(partial(_Writer.expected, rows=rows[start : start + 10_000]))
+
+    def drop_posts(self, post_ids: Iterable[str]) -> None:
+        """Forget posts whose dialogue has not begun; another shard has them now."""
+        ids = tuple(post_ids)
+        self._queue.put(lambda w: w.drop(ids))
 
     def add_posts(self, posts: Iterable[tuple[int, Post]]) -> None:
         """Store posts with their position in the input, scrubbed."""
@@ -200,7 +231,7 @@ class Journal:
             raise self._failure
 
     def _write(self) -> None:
-        with closing(connect(self.folder / DATABASE)) as db:
+        with closing(connect(self._file)) as db:
             writer = _Writer(db)
             closing_down = False
             while not closing_down:
@@ -209,7 +240,7 @@ class Journal:
                     if self._failure is None:
                         writer.commit([job for job in group if not isinstance(job, threading.Event)])
                 except Exception as error:  # whatever it is, the run must stop and say so
-                    self._failure = _write_failure(self.folder, error)
+                    self._failure = _write_failure(self._file, error)
                     self._on_failure(self._failure)
                 for job in group:
                     if isinstance(job, threading.Event):
@@ -233,15 +264,15 @@ class Journal:
     def find(self, key: bytes) -> StoredReply | None:
         """The committed reply to exactly this call, if it was ever paid. Raises Failure if the database is damaged."""
         try:
-            own = _find(self._reader, key)
-            if own is not None or self._other is None:
+            if (own := _find(self._reader, key)) is not None:
                 return own
-            if (found := _find(self._other, key)) is not None:
-                row = _whole(self._other, key)
-                self._queue.put(lambda w: w.insert(row))
-            return found
+            for other in self._others:
+                if (found := _find(other, key)) is not None:
+                    self._queue.put(partial(_Writer.insert, row=_whole(other, key)))
+                    return found
+            return None
         except _UNREADABLE as error:
-            raise _read_failure(self.folder, error) from error
+            raise _read_failure(self._file, error) from error
 
     def finished(self) -> frozenset[str]:
         """Ids of dialogues that are over, failed ones too; those in review are walked again."""
@@ -265,6 +296,16 @@ class Journal:
         """Post id -> hash of the post as it was found, for every post that this run has been about."""
         return dict(self._rows("SELECT id, origin FROM posts"))
 
+    def places(self) -> list[tuple[str, int, bytes, bool]]:
+        """Of every post its id, position, hash as it was found, and whether its dialogue has begun."""
+        rows = self._rows("SELECT id, position, origin, record_id IS NOT NULL FROM posts")
+        return [(name, position, origin, bool(begun)) for name, position, origin, begun in rows]
+
+    def statuses(self) -> dict[str, Status]:
+        """Post id -> how its dialogue ended; forks are left out."""
+        rows = self._rows("SELECT post_id, status FROM dialogues WHERE forked_from IS NULL")
+        return {post_id: Status(status) for post_id, status in rows}
+
     def post(self, post_id: str) -> Post | None:
         """A post as the run keeps it; None if its dialogue has never begun."""
         rows = self._rows("SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id WHERE p.id = ?", post_id)
@@ -274,7 +315,7 @@ class Journal:
         try:
             return self._reader.execute(query, values).fetchall()
         except _UNREADABLE as error:
-            raise _read_failure(self.folder, error) from error
+            raise _read_failure(self._file, error) from error
 
 
 class _Writer:
@@ -386,6 +427,9 @@ class _Writer:
     def expected(self, rows: Iterable[tuple[int, str, bytes]]) -> None:
         self.db.executemany("INSERT OR IGNORE INTO posts VALUES (?2, ?1, ?3, NULL)", rows)
 
+    def drop(self, post_ids: Iterable[str]) -> None:
+        self.db.executemany("DELETE FROM posts WHERE id = ? AND record_id IS NULL", [(name,) for name in post_ids])
+
     def note(self, key: str, value: str) -> None:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
@@ -490,8 +534,7 @@ def read_meta(db: sqlite3.Connection, path: Path) -> dict[str, str]:
     return meta
 
 
-def _read_failure(folder: Path, error: Exception) -> Failure:
-    file = folder / DATABASE
+def _read_failure(file: Path, error: Exception) -> Failure:
     return Failure(
         "store",
         f"{file} is damaged: {error}",
@@ -500,14 +543,14 @@ def _read_failure(folder: Path, error: Exception) -> Failure:
     )
 
 
-def _write_failure(folder: Path, error: Exception) -> Failure:
+def _write_failure(file: Path, error: Exception) -> Failure:
     if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-        return Failure("store", f"{folder / DATABASE} is no journal of psyllm: {error}", hint="give another --run")
+        return Failure("store", f"{file} is no journal of psyllm: {error}", hint="give another --run")
     if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
-        return _read_failure(folder, error)
+        return _read_failure(file, error)
     return Failure(
         "store",
-        f"cannot write the journal of {folder}: {error}",
+        f"cannot write the journal of {file.parent}: {error}",
         hint="free some space or mend the rights, then run the same command: it goes on where this stopped",
         fatal=True,
     )

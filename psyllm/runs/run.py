@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from psyllm.errors import NoMatch, UsageError
-from psyllm.journal import connect, inflate, read_meta
+from psyllm.journal import connect, inflate, read_meta, shard_file, shard_numbers
 from psyllm.messages import MessageRole
 from psyllm.records import Dialogue, Post, PromptRef, Status
 from psyllm.settings import Rules
@@ -115,7 +116,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         """Raises UsageError if there is no run here, or one of another schema version."""
-        files = sorted(folder.glob("journal-*.db"))
+        files = [folder / shard_file(number) for number in shard_numbers(folder)]
         if not files:
             raise UsageError(f"{folder} holds no run", hint="`psyllm grow POSTS --run DIR` makes one")
         self.folder = folder
@@ -153,13 +154,11 @@ class Run:
     def dialogues(self, status: Status | None = None, *, forks: bool = False) -> Iterator[Dialogue]:
         """Every dialogue, in the order of its post in the input. A fork is an experiment: only with `forks`."""
         query = (
-            "SELECT d.record_id FROM dialogues d LEFT JOIN posts p ON p.id = d.post_id"
+            "SELECT p.position, d.repeat, d.id, d.record_id FROM dialogues d LEFT JOIN posts p ON p.id = d.post_id"
             " WHERE (?1 IS NULL OR d.status = ?1) AND (?2 OR d.forked_from IS NULL)"
             " ORDER BY p.position, d.repeat, d.id"
         )
-        for database in self.databases:
-            for (record_id,) in database.execute(query, (status, forks)):
-                yield Dialogue.model_validate_json(self._text(database, record_id))
+        return (Dialogue.model_validate_json(text) for text in self._in_order(query, (status, forks)))
 
     def dialogue(self, short_id: str) -> Dialogue:
         """The dialogue whose id, or post id, starts like this, or that an exported row of this id was made of.
@@ -218,6 +217,13 @@ class Run:
             return Post.model_validate_json(inflate(row[0]))
         raise UsageError(f"{self.folder} holds no post {post_id!r}", hint="was it made by this psyllm?")
 
+    def shard_of(self, dialogue_id: str) -> int:
+        """The number of the database that holds a dialogue and its calls. Raises NoMatch if none does."""
+        for number, database in zip(shard_numbers(self.folder), self.databases, strict=False):
+            if database.execute("SELECT 1 FROM dialogues WHERE id = ?", (dialogue_id,)).fetchone():
+                return number
+        raise NoMatch(f"{self.folder} holds no dialogue {dialogue_id!r}")
+
     def calls(self, dialogue_id: str) -> Iterator[StoredCall]:
         """A dialogue's calls in the order made."""
         return self._calls(
@@ -274,6 +280,11 @@ class Run:
                     rehearsal=bool(row["rehearsal"]),
                 )
 
+    def statuses(self) -> dict[str, Status]:
+        """Post id -> how its dialogue ended; forks are left out."""
+        rows = self._rows("SELECT post_id, status FROM dialogues WHERE forked_from IS NULL")
+        return {post_id: Status(status) for post_id, status in rows}
+
     def status_counts(self) -> dict[Status, int]:
         found = dict(self._summed(1, "SELECT status, count(*) FROM dialogues WHERE forked_from IS NULL GROUP BY 1"))
         return {status: found.get(status, 0) for status in Status}
@@ -283,8 +294,8 @@ class Run:
 
     def posts(self) -> Iterator[Post]:
         """Every post whose dialogue has begun, scrubbed, in the order of the input."""
-        rows = self._rows("SELECT t.body FROM posts p JOIN texts t ON t.id = p.record_id ORDER BY p.position, p.id")
-        return (Post.model_validate_json(inflate(row[0])) for row in rows)
+        query = "SELECT position, 0, id, record_id FROM posts WHERE record_id IS NOT NULL ORDER BY position, id"
+        return (Post.model_validate_json(text) for text in self._in_order(query))
 
     @property
     def rules(self) -> Rules:
@@ -356,6 +367,20 @@ class Run:
             before = totals.get(key, (0,) * len(numbers))
             totals[key] = tuple(None if None in pair else sum(pair) for pair in zip(before, numbers, strict=True))
         return [key + numbers for key, numbers in totals.items()]
+
+    def _in_order(self, query: str, values: tuple[object, ...] = ()) -> Iterator[str]:
+        """The texts that rows of all databases point at, by position, number and id: the columns before, in which each
+        database sorts its own. No position comes first."""
+
+        def rows(database: sqlite3.Connection) -> Iterator[tuple[sqlite3.Connection, tuple[Any, ...]]]:
+            return ((database, row) for row in database.execute(query, values))
+
+        def place(found: tuple[sqlite3.Connection, tuple[Any, ...]]) -> tuple[object, ...]:
+            position, *rest, _ = found[1]
+            return position is not None, position or 0, *rest
+
+        for database, row in heapq.merge(*map(rows, self.databases), key=place):
+            yield self._text(database, row[3])
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         for database in self.databases:

@@ -33,6 +33,7 @@ HELP = [
     "grow",
     "status",
     "export",
+    "merge",
     "desk",
     "doctor",
     "trace",
@@ -262,7 +263,7 @@ async def test_the_live_view_counts_dialogues_calls_tokens_and_cost(
         async with seated(settings, None, settings.rules, library, journal) as (cast, caller):
             screen.print(view)
             grower = Grower(cast, caller, journal, (posts[0], posts[4], posts[20]), open_dialogues=3)
-            view.watch(grower)
+            view.watch(grower.tally, grower.caller.meter, journal.folder)
             await grower.run()
             view.refresh()
             screen.print(view)

@@ -1,0 +1,292 @@
+"""`psyllm grow --workers N`: N processes grow one run, each a database of its own; here is what joins them.
+
+The parent gives every post to one database (corpus/shards.py), starts a process for each database that has something
+to do, N at a time, adds their reports up, and stops all at Ctrl-C, when a limit is reached or one reports what
+is fatal. A worker that was killed is replaced, and goes on from what its database holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
+
+from app.grow import End, GrowOptions, not_over
+from app.screen import console, growing
+from app.worker import Job, Report
+from corpus.shards import place
+from corpus.waiting import Waiting
+from graphs.grow import Tally
+from graphs.table import fingerprint
+from prompts.library import Library
+from psyllm import __version__
+from psyllm.budget import Budget, Spent
+from psyllm.calls import Meter
+from psyllm.errors import Failure, PsyllmError
+from psyllm.journal import Journal, shard_numbers
+from psyllm.records import Status
+from psyllm.runs import Run
+from psyllm.settings import Rules, Settings
+
+Name = TypeVar("Name")
+REPLACED = 3
+"""How often a worker that was killed is replaced before the run stops."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass
+class Sum:
+    """The reports of all workers added up, for the screen and for the limits."""
+
+    tally: Tally
+    meter: Meter = field(default_factory=Meter)
+    now: dict[int, Report] = field(default_factory=dict)
+    """Shard -> the last report of its worker."""
+    past: list[Report] = field(default_factory=list)
+    """The last reports of workers that were replaced."""
+
+    def add(self, shard: int, report: Report) -> None:
+        self.now[shard] = report
+        all_reports = (*self.now.values(), *self.past)
+        tally, meter = self.tally, self.meter
+        tally.open = sum(report.open for report in all_reports)
+        tally.by_status = _added(report.by_status for report in all_reports)
+        tally.by_reason = _added(report.by_reason for report in all_reports)
+        meter.calls = sum(report.calls for report in all_reports)
+        meter.reused = sum(report.reused for report in all_reports)
+        meter.retries = sum(report.retries for report in all_reports)
+        meter.usage.update(_added(report.usage for report in all_reports))
+        meter.cost_usd = sum(report.cost_usd for report in all_reports)
+        meter.unpriced = any(report.unpriced for report in all_reports)
+        meter.at_desk = sum(report.at_desk for report in all_reports)
+
+    def troubled(self) -> list[str]:
+        """What workers say of endpoints, and which worker says so."""
+        return [f"worker {shard}: {line}" for shard, report in self.now.items() for line in report.troubled]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done: the posts of each database that go on, and what was before."""
+
+    todo: dict[int, set[str]]
+    """Shard -> ids of the posts that go on there."""
+    tally: Tally
+    spent: Spent
+
+
+async def grow_sharded(
+    settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting
+) -> End:
+    """Grow with several processes. Raises UsageError or Failure, the first that a worker reports."""
+    plan = _plan(settings, options, rules, library, waiting)
+    total = Sum(plan.tally)
+    models = {settings.models[name].kind for name in settings.cast(options.profile).values()}
+    with growing("rehearsal" in models, live=console.is_terminal and not options.log_json) as show:
+        show.watch(total.tally, total.meter, options.run, total.troubled)
+        crew = Crew(settings, options, rules, plan, total, show.refresh)
+        await crew.run()
+    if crew.fatal is not None:
+        raise crew.fatal
+    with Run(options.run) as run:
+        return End(total.tally, crew.limit, run.status_counts()[Status.FAILED])
+
+
+def _plan(settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting) -> Plan:
+    """Give every post to a database, making those that are missing."""
+    facts = fingerprint(settings, options.profile, rules, library)
+    known = shard_numbers(options.run)
+    with ExitStack() as stack:
+        journals: dict[int, Journal] = {}
+        for number in sorted({*known, *range(options.workers)}):
+            journals[number] = Journal.open(options.run, facts, __version__, shard=number)
+            stack.callback(journals[number].close)
+            journals[number].add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
+            journals[number].note("profile", options.profile or settings.profile)
+        placed = place(waiting.origins, journals, options.workers)
+        ended = {number: journal.statuses() for number, journal in journals.items()}
+        spent = [journal.spent() for journal in journals.values()]
+    todo: dict[int, set[str]] = {}
+    for post_id, number in placed.items():
+        if not_over(ended[number].get(post_id), options.failed):
+            todo.setdefault(number, set()).add(post_id)
+    count = sum(map(len, todo.values()))
+    tally = Tally(count) if options.failed == "only" else Tally(waiting.total, waiting.total - count)
+    return Plan(
+        todo,
+        tally,
+        Spent(sum(s.cost_usd for s in spent), sum(s.tokens for s in spent), sum(s.unpriced for s in spent)),
+    )
+
+
+class Crew:
+    """The processes of one start."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: GrowOptions,
+        rules: Rules,
+        plan: Plan,
+        total: Sum,
+        on_report: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._options = replace(options, budget=Budget())
+        self._budget = options.budget
+        self._rules = rules
+        self._plan = plan
+        self._sum = total
+        self._on_report = on_report
+        self._places = asyncio.Semaphore(options.workers)
+        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._stopping = False
+        self.fatal: PsyllmError | None = None
+        self.limit = ""
+        """The limit that was reached, with what was spent."""
+
+    async def run(self) -> None:
+        """Until all is done, or stopped. A second signal cancels."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def interrupted() -> None:
+            if self._stopping and task:
+                task.cancel()
+                return
+            console.print("stopping: calls in flight may end; once more stops at once", style="yellow")
+            self.stop()
+
+        for number in SIGNALS:
+            loop.add_signal_handler(number, interrupted)
+        hours = self._budget.max_hours
+        timer = None
+        if hours is not None:
+            timer = loop.call_later(3600 * hours, self._reached, f"--max-hours {hours:g}")
+        try:
+            self._look()
+            async with asyncio.TaskGroup() as group:
+                for shard in sorted(self._plan.todo, key=lambda shard: len(self._plan.todo[shard])):
+                    group.create_task(self._keep(shard))
+        except asyncio.CancelledError:
+            for process in self._processes.values():
+                with suppress(ProcessLookupError):
+                    process.terminate()
+            await asyncio.gather(*(process.wait() for process in self._processes.values()))
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def stop(self, failure: PsyllmError | None = None) -> None:
+        """Start no more calls anywhere; calls in flight end."""
+        self.fatal = self.fatal or failure
+        if not self._stopping:
+            self._stopping = True
+            for process in self._processes.values():
+                _input(process).close()
+
+    async def _keep(self, shard: int) -> None:
+        """Have one database grown; a worker that was killed is replaced."""
+        async with self._places:
+            for _ in range(1 + REPLACED):
+                if self._stopping or await self._work(shard):
+                    return
+                self._sum.past.append(self._left(shard, self._sum.now.pop(shard, Report())))
+                self._sum.add(shard, Report())
+                if not self._stopping:
+                    console.print(f"worker {shard} was killed; another goes on in its place", style="yellow")
+            hint = "is there memory enough? the same command goes on"
+            self.stop(Failure("store", f"worker {shard} was killed {1 + REPLACED} times", hint=hint, fatal=True))
+
+    async def _work(self, shard: int) -> bool:
+        """One process from its start to its end; False if it ended without a last word."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "app.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone
+            limit=1 << 20,
+        )
+        self._processes[shard] = process
+        _input(process).write(pickle.dumps(self._job(shard)))
+        if self._stopping:
+            _input(process).close()
+        last = Report()
+        words = asyncio.create_task(_repeat(cast(asyncio.StreamReader, process.stderr)))
+        try:
+            async for line in cast(asyncio.StreamReader, process.stdout):
+                last = Report.model_validate_json(line)
+                if last.error:
+                    self.stop(last.raised())
+                    continue
+                self._sum.add(shard, last)
+                self._on_report()
+                self._look()
+            await process.wait()
+            await words
+        finally:
+            _input(process).close()
+            if process.returncode is not None:
+                del self._processes[shard]
+        return last.final
+
+    def _job(self, shard: int) -> Job:
+        """The places for calls are shared out, so that an endpoint sees no more of them than with one worker."""
+        options, workers = self._options, self._options.workers
+
+        def share(places: int) -> int:
+            return max(1, (places + workers - 1 - shard % workers) // workers)
+
+        models = {
+            name: model if model.kind == "desk" else model.model_copy(update={"concurrency": share(model.concurrency)})
+            for name, model in self._settings.models.items()
+        }
+        if options.concurrency is not None:
+            options = replace(options, concurrency=share(options.concurrency))
+        settings = self._settings.model_copy(update={"models": models})
+        return Job(options, settings, self._rules, shard, options.run)
+
+    def _left(self, shard: int, last: Report) -> Report:
+        """The last report of a worker that was killed, with the dialogues that its database says it finished."""
+        with Run(self._options.run) as run:
+            ended = run.statuses()
+        over = (ended[name] for name in self._plan.todo[shard] & ended.keys())
+        done = Counter(status for status in over if not not_over(status, self._options.failed))
+        return last.model_copy(update={"by_status": dict(done), "open": 0, "at_desk": 0})
+
+    def _look(self) -> None:
+        if limit := self._budget.reached(self._sum.meter.spent(self._plan.spent)):
+            self._reached(limit)
+
+    def _reached(self, limit: str) -> None:
+        if not self._stopping or self.limit:
+            self.limit = limit
+            self.stop()
+
+
+def _input(process: asyncio.subprocess.Process) -> asyncio.StreamWriter:
+    return cast(asyncio.StreamWriter, process.stdin)
+
+
+async def _repeat(words: asyncio.StreamReader) -> None:
+    """What a worker says on stderr, a line at a time, so that lines of several do not mix."""
+    async for line in words:
+        sys.stderr.write(line.decode(errors="replace"))
+
+
+def _added(counts: Iterable[dict[Name, int]]) -> Counter[Name]:
+    total: Counter[Name] = Counter()
+    for count in counts:
+        total.update(count)
+    return total
