@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo embedded train-setup eval-demo test test-train slow browser check bench clean
+.PHONY: help demo embedded train-setup eval-demo test test-train slow browser check bench soak clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
@@ -73,6 +73,9 @@ check: .venv/dev ## lint, formatting, types, clinical data, rubrics
 
 bench: .venv/dev ## measure the cost of a call against a bare client, in one run
 	$(BIN)/python bench/calls.py
+
+soak: .venv/dev ## end one run a hundred times at random and compare it with an undisturbed one (half an hour)
+	$(BIN)/python bench/soak.py --kills 100 --copies 8
 
 clean: ## remove what was built; runs stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
