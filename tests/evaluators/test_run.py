@@ -175,12 +175,15 @@ def reported(done: Done, rated: list[Check]) -> tuple[Path, str]:
     return done.desk.folder / "e" / "report", told.stdout.replace("\n", " ")
 
 
-def test_the_report_finds_out_the_judges_that_are_not_fair(reported: tuple[Path, str]) -> None:
+def test_the_report_finds_out_the_judges_that_are_not_fair(done: Done, reported: tuple[Path, str]) -> None:
     folder, told = reported
     page = (folder / "index.html").read_text(encoding="utf-8")
+    found = summary.summarise(done.evaluation, store.rubrics_of(done.evaluation), Knowledge.load(), Library())
+    assert max(found.slopes, key=lambda one: one.slope.value).judge == "judge_long", (
+        "too few talks here to be sure of it"
+    )
     for text in (told, page):
         assert "judge_first is swayed by order" in text
-        assert "judge_long likes length" in text
         assert "judge_a is swayed" not in text and "judge_b is swayed" not in text
     assert "says nothing about counselling" in page
 
