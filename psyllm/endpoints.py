@@ -41,12 +41,12 @@ class Address:
     def lost(self) -> None:
         """No connection could be made."""
         if not self.gone:
-            log.warning("endpoint gone", address=self.base_url)
+            log.info("endpoint gone", address=self.base_url)
         self.tried_again = time.monotonic() + AGAIN_S
 
     def reached(self) -> None:
         if self.gone:
-            log.warning("endpoint back", address=self.base_url)
+            log.info("endpoint back", address=self.base_url)
         self.tried_again = None
 
     def open(self) -> bool:
