@@ -196,7 +196,7 @@ def test_reading_where_there_is_no_run(desk: Desk, command: str) -> None:
 def test_a_dialogue_that_is_not_there(grown: tuple[Desk, Done]) -> None:
     desk, _ = grown
     refused(desk.psyllm("trace", "show", "run", "zz"), "no dialogue of run has an id or post id", "'zz'", code=1)
-    refused(desk.psyllm("trace", "show", "run", "ex-99"), "no dialogue of run", "'ex-99'", "psyllm trace ls run", code=1)
+    refused(desk.psyllm("trace", "show", "run", "ex-99"), "no dialogue of run", "psyllm trace ls run", code=1)
 
 
 def test_export_writes_nothing_where_it_must_not(grown: tuple[Desk, Done]) -> None:

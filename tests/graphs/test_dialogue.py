@@ -244,7 +244,7 @@ async def test_answers_that_never_fit_reject_the_dialogue(play: Play, schema: st
 
 
 async def test_a_prompt_that_the_model_cannot_hold_rejects_the_dialogue(play: Play) -> None:
-    played = await play({}, context=3600)
+    played = await play({}, context=3900)
     assert (played.dialogue.status, played.codes) == (Status.REJECTED, [("run", "budget_exceeded", 1)])
     assert played.schemas == ["plan", *ONE_ROUND[:2]]
     assert played.dialogue.reasons[0].detail.startswith("diagnostician at 1/diagnose/0: about ")
