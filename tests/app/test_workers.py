@@ -97,6 +97,7 @@ def test_a_fork_goes_where_its_parent_is(shared: Desk) -> None:
         assert len(list(run.calls(fork.id))) > 2
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_any_number_of_workers(desk: Desk, undisturbed: bytes) -> None:
     process = desk.start(*EIGHT, "--rehearsal-latency", "200")
     until(process, lambda: calls(desk) > 6)
@@ -166,6 +167,7 @@ def test_a_limit_is_one_for_all_workers(desk: Desk) -> None:
     assert calls(desk) > 0
 
 
+@pytest.mark.slow
 def test_merged_runs_read_as_one(desk: Desk, undisturbed: bytes) -> None:
     lines = (desk.folder / "posts.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     desk.write("a.jsonl", "".join(lines[:4]))
