@@ -79,7 +79,9 @@ def until(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
     """Wait until something is seen of a process that is still running."""
     deadline = time.monotonic() + DEADLINE_S
     while not seen():
-        assert time.monotonic() < deadline, "not seen in time"
+        if time.monotonic() > deadline:
+            process.kill()  # whoever waits for its end need not wait for ever
+            raise AssertionError("not seen in time")
         try:
             code = process.wait(timeout=0.02)
         except subprocess.TimeoutExpired:

@@ -84,6 +84,7 @@ def test_a_run_waits_for_a_person_and_goes_on_with_what_they_say(tmp_path: Path,
         expect(page.locator("tbody tr")).to_have_count(2)
         page.locator("tbody a").first.click()
         expect(page.get_by_text("The run waits for you")).to_be_visible()
+        page.wait_for_load_state()  # the keys are the script's
         page.keyboard.press("a")
         until(growing, lambda: desk.count("dialogues WHERE status = 'accepted'") == 1)
         assert desk.count("calls") == paid, "a walk from the journal costs nothing"
