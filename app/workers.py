@@ -19,6 +19,7 @@ from typing import TypeVar, cast
 
 from app.grow import End, GrowOptions, not_over
 from app.screen import console, growing
+from app.seats import introduce
 from app.worker import Job, Report
 from corpus.shards import place
 from corpus.waiting import Waiting
@@ -107,8 +108,7 @@ def _plan(settings: Settings, options: GrowOptions, rules: Rules, library: Libra
         for number in sorted({*known, *range(options.workers)}):
             journals[number] = Journal.open(options.run, facts, __version__, shard=number)
             stack.callback(journals[number].close)
-            journals[number].add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
-            journals[number].note("profile", options.profile or settings.profile)
+            introduce(settings, options, library, journals[number])
         placed = place(waiting.origins, journals, options.workers)
         ended = {number: journal.statuses() for number, journal in journals.items()}
         spent = [journal.spent() for journal in journals.values()]
