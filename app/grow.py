@@ -62,8 +62,14 @@ class GrowOptions:
     budget: Budget = field(default_factory=Budget)
     failed: Literal["leave", "only", "too"] = "leave"
     """What becomes of dialogues that failed in an earlier start; `only` tries nothing else."""
-    workers: int = 1
-    """Processes; each has a database of its own."""
+    workers: int = 0
+    """Each has a database of its own; 0 stands for one, and with Ray for as many as the cluster has cores."""
+    engine: Literal["processes", "ray"] = "processes"
+    """Where workers run: on this machine, or on those of a Ray cluster."""
+    address: str | None = None
+    """Of the cluster; None for one that runs here, or a new one."""
+    snapshot_s: float = 30
+    """Seconds between two snapshots of a database that grows on a cluster."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ def grow(options: GrowOptions) -> int:
         )
     models = {name: settings.models[name] for name in settings.cast(options.profile).values()}
     options.budget.check(models)
+    if options.address and options.engine != "ray":
+        raise UsageError("--address is that of a Ray cluster", hint="add --engine ray")
     if options.failed == "only" and not (options.run / DATABASE).exists():
         raise UsageError(f"{options.run} holds no run", hint="leave out --retry-failed to start one")
     for name, model in models.items():
@@ -112,7 +120,9 @@ def grow(options: GrowOptions) -> int:
         if model.kind == "embedded":
             embedded_weights()
     waiting = _read(options)
-    if options.workers > 1 or len(shard_numbers(options.run)) > 1:
+    if options.engine == "ray":
+        from app.ray_engine import grow_on_ray as work
+    elif options.workers > 1 or len(shard_numbers(options.run)) > 1:
         from app.workers import grow_sharded as work
     else:
         work = _grow
@@ -273,6 +283,8 @@ def _farewell(options: GrowOptions, end: End) -> None:
         for status in Status
         if tally.by_status[status] or not status.rare
     )
+    if options.address and options.engine != "ray":
+        raise UsageError("--address is that of a Ray cluster", hint="add --engine ray")
     if options.failed == "only" and not tally.total:
         console.print(f"no dialogue of {run} has failed")
     elif options.failed == "only":
