@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from psyllm.budget import Spent
 from psyllm.errors import Failure, UsageError
 from psyllm.messages import Message, Step
+from psyllm.mounts import network_kind
 from psyllm.records import MODES, SAFETY_MODES, SCHEMA_VERSION, Dialogue, Post, PromptRef, Status
 
 DATABASE = "journal-0.db"
@@ -160,8 +161,13 @@ class Journal:
         run was started with another one, Failure('store') if another process holds the run or it cannot be written.
         `on_failure` is called from the writer's thread, once, when writing fails. A call that the run folder
         `answers_from` has paid already is taken over from there. `shard` is the number of the database; each is locked
-        on its own.
+        on its own. Raises UsageError for a folder on a network file system.
         """
+        if kind := network_kind(folder):
+            raise UsageError(
+                f"{folder} is on a network file system ({kind}), which cannot keep a database safe while it grows",
+                hint="give a --run on a local disk, or add --engine ray: its workers keep only snapshots there",
+            )
         lock = held(folder, shard)
         try:
             _prepare(folder / shard_file(shard), fingerprint, software_version)
@@ -484,13 +490,13 @@ def inflate(body: bytes) -> str:
     return zlib.decompress(body).decode()
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection with the run's settings; autocommit, transactions are explicit."""
+def connect(path: Path, *, read_only: bool = False, wal: bool = True) -> sqlite3.Connection:
+    """A connection with the run's settings; autocommit, transactions are explicit. WAL needs a local disk."""
     if read_only:
         uri = f"{path.absolute().as_uri()}?mode=ro"
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30, check_same_thread=False)
     db = sqlite3.connect(path, isolation_level=None, timeout=30)
-    db.execute("PRAGMA journal_mode=WAL")
+    db.execute(f"PRAGMA journal_mode={'WAL' if wal else 'DELETE'}")
     db.execute("PRAGMA synchronous=FULL")
     return db
 
