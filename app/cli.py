@@ -79,6 +79,10 @@ def grow(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; default: one that runs here, or a new one."),
     ] = None,
+    snapshots: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With Ray: where nodes keep snapshots, if not in the run folder."),
+    ] = None,
     snapshot_every: Annotated[
         float, typer.Option(metavar="S", min=1, help="With Ray: how much a lost machine may cost.")
     ] = 30,
@@ -136,6 +140,7 @@ def grow(
             workers=workers or 0,
             engine=engine,
             address=address,
+            snapshots=snapshots,
             snapshot_s=snapshot_every,
             prompts=prompts,
             skip_invalid=skip_invalid,

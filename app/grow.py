@@ -68,6 +68,8 @@ class GrowOptions:
     """Where workers run: on this machine, or on those of a Ray cluster."""
     address: str | None = None
     """Of the cluster; None for one that runs here, or a new one."""
+    snapshots: str | None = None
+    """URL of the storage where nodes keep their snapshots; None for the run folder, which all of them must see then."""
     snapshot_s: float = 30
     """Seconds between two snapshots of a database that grows on a cluster."""
 
@@ -111,8 +113,13 @@ def grow(options: GrowOptions) -> int:
         )
     models = {name: settings.models[name] for name in settings.cast(options.profile).values()}
     options.budget.check(models)
-    if options.address and options.engine != "ray":
-        raise UsageError("--address is that of a Ray cluster", hint="add --engine ray")
+    if options.engine != "ray" and (options.address or options.snapshots):
+        raise UsageError("--address and --snapshots are for a Ray cluster", hint="add --engine ray")
+    if re.match(r"\w+:/", str(options.run)):
+        raise UsageError(
+            f"--run {options.run} is no folder",
+            hint="with --engine ray, object storage is --snapshots URL beside --run",
+        )
     if options.failed == "only" and not (options.run / DATABASE).exists():
         raise UsageError(f"{options.run} holds no run", hint="leave out --retry-failed to start one")
     for name, model in models.items():
@@ -283,8 +290,6 @@ def _farewell(options: GrowOptions, end: End) -> None:
         for status in Status
         if tally.by_status[status] or not status.rare
     )
-    if options.address and options.engine != "ray":
-        raise UsageError("--address is that of a Ray cluster", hint="add --engine ray")
     if options.failed == "only" and not tally.total:
         console.print(f"no dialogue of {run} has failed")
     elif options.failed == "only":

@@ -1,8 +1,9 @@
 """`psyllm grow --engine ray`: workers on the machines of a Ray cluster, each with a database on its own disk.
 
-The run folder holds snapshots of the databases (psyllm/snapshots.py). The posts are placed here, in copies of them;
-then each worker is an actor (app/ray_node.py) that fetches its database, grows it, and saves it every 30 s and at the
-end. This process holds the locks, adds the reports up, and replaces a worker that was lost (app/workers.py).
+The run folder holds snapshots of the databases (psyllm/snapshots.py); with --snapshots URL they lie there, and the run
+folder follows them. The posts are placed here, in copies of them; then each worker is an actor (app/ray_node.py) that
+fetches its database, grows it, and saves it every 30 s and at the end. This process holds the locks, adds the reports
+up, and replaces a worker that was lost (app/workers.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -52,27 +53,46 @@ async def grow_on_ray(
         recipe=options.recipe and options.recipe.absolute(),
         run=options.run.absolute(),
     )
-    snapshots = Snapshots(str(options.run))
+    run, snapshots = options.run, Snapshots(options.snapshots or str(options.run))
+
+    def now() -> Path:
+        if options.snapshots:
+            for shard in snapshots.numbers():
+                snapshots.fetch(shard, run)
+        return run
+
     with cluster(options.address) as ray, ExitStack() as stack, tempfile.TemporaryDirectory() as scratch:
         cores = int(ray.cluster_resources().get("CPU", 0))
         options = replace(options, workers=options.workers or max(1, cores))
         nodes = sum(node["Alive"] for node in ray.nodes())
         console.print(f"on Ray: {nodes} {'node' if nodes == 1 else 'nodes'}, {cores} cores, {options.workers} workers")
         if options.workers > cores:
-            console.print("more workers than cores: they take turns, or wait for further nodes", style="yellow")
-        for shard in sorted({*shard_numbers(options.run), *range(options.workers)}):
-            stack.enter_context(held(options.run, shard))
-            fold_in(options.run, shard)
-        stage = Path(scratch)
-        for shard in snapshots.numbers():
-            snapshots.fetch(shard, stage)
+            console.print("more workers than cores: some wait for others, or for further nodes", style="yellow")
+        for shard in sorted({*shard_numbers(run), *snapshots.numbers(), *range(options.workers)}):
+            stack.enter_context(held(run, shard))
+            fold_in(run, shard)
+        stage, here = Path(scratch), Snapshots(str(now()))
+        for shard in here.numbers():
+            here.fetch(shard, stage)
         todo = plan(settings, replace(options, run=stage), rules, library, waiting)
         for shard in shard_numbers(stage):
             snapshots.save(shard, stage)
         remote = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(Node)
-        return await work_through(
-            todo, settings, options, rules, lambda job: _Actor(remote, job, snapshots.url), lambda: options.run
-        )
+        following = asyncio.create_task(_follow(now, options.snapshot_s))
+        try:
+            return await work_through(
+                todo, settings, options, rules, lambda job: _Actor(remote, job, snapshots.url), now
+            )
+        finally:
+            following.cancel()
+
+
+async def _follow(now: Callable[[], Path], every_s: float) -> None:
+    """Keep the run folder readable while it grows. What cannot be read now is read the next time."""
+    while True:
+        await asyncio.sleep(every_s)
+        with suppress(Failure):
+            await asyncio.to_thread(now)
 
 
 @contextmanager

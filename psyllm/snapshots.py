@@ -27,6 +27,8 @@ class Snapshots:
     def __init__(self, url: str) -> None:
         """Raises UsageError for a kind of storage that is not known or not installed."""
         self.url = url
+        self._fetched: dict[Path, str] = {}
+        """A copy in a local folder -> what the snapshot was then."""
         try:
             self._storage, self._folder = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
@@ -43,11 +45,18 @@ class Snapshots:
         return sorted(int(match[1]) for match in found if match)
 
     def fetch(self, shard: int, folder: Path) -> None:
-        """Copy one into a local folder, in place of what is there. Raises Failure('store') if that cannot be done."""
+        """Copy one into a local folder, in place of what is there, unless this did so before and it has not changed.
+
+        Raises Failure('store') if that cannot be done.
+        """
+        name = shard_file(shard)
         try:
-            half = folder / f".{shard_file(shard)}.half"
-            self._storage.get_file(f"{self._folder}/{shard_file(shard)}", str(half))
-            half.replace(folder / shard_file(shard))
+            version = self._storage.ukey(f"{self._folder}/{name}")
+            if self._fetched.get(folder / name) != version:
+                half = folder / f".{name}.half"
+                self._storage.get_file(f"{self._folder}/{name}", str(half))
+                half.replace(folder / name)
+                self._fetched[folder / name] = version
         except Exception as error:  # each kind of storage has its own
             raise self._failure("read", error) from error
 

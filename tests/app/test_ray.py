@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,10 @@ from typing import Any
 import pytest
 
 from psyllm.journal import shard_numbers
+from psyllm.runs import Run
 from tests.app.conftest import EIGHT, Desk, until
 from tests.app.test_workers import calls
+from tests.conftest import clean_environment
 
 SLOW = ("--rehearsal-latency", "300", "--concurrency", "2", "--snapshot-every", "1")
 
@@ -52,6 +57,40 @@ def raylets(node: Any) -> list[int]:
     return [info.process.pid for info in node.all_processes["raylet"]]
 
 
+def test_without_ray_one_line_says_what_to_install(desk: Desk) -> None:
+    line = "import sys; sys.modules['ray'] = None; from app.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", line, *EIGHT, "--engine", "ray"],
+        cwd=desk.folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "psyllm: Ray is not installed",
+        "  -> pip install -c constraints.txt -e '.[ray]'",
+    ]
+    assert not (desk.folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--address", "127.0.0.1:1"), "add --engine ray"),
+        (("--engine", "ray", "--review"), "--review and --engine ray do not go together"),
+        (("--engine", "ray", "--models", "desk"), "a desk and --engine ray do not go together"),
+    ],
+)
+def test_what_does_not_fit_a_cluster_is_refused(desk: Desk, more: tuple[str, ...], said: str) -> None:
+    done = desk.psyllm(*EIGHT, *more)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (desk.folder / "run").exists()
+
+
 @pytest.mark.slow
 def test_a_cluster_grows_what_one_process_grows(cluster: Any, desk: Desk, undisturbed: bytes) -> None:
     done = desk.psyllm(*on(cluster))
@@ -63,6 +102,55 @@ def test_a_cluster_grows_what_one_process_grows(cluster: Any, desk: Desk, undist
     assert not list((desk.folder / "run").glob("*-wal")), "snapshots need no WAL"
     again = desk.psyllm(*EIGHT)
     assert "all 8 posts were done before" in again.stderr, "one machine goes on with it"
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_whole_snapshots(cluster: Any, desk: Desk, undisturbed: bytes) -> None:
+    process = desk.start(*on(cluster, *SLOW, "--log-json"))
+    until(process, lambda: calls(desk) > 6)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    ended = sum('"event": "call' in line for line in said.splitlines())
+    assert calls(desk) == ended > 6, "every call that ended is in a snapshot"
+    deadline = time.monotonic() + 30
+    while actors(cluster):
+        assert time.monotonic() < deadline, "a worker outlives the run"
+        time.sleep(0.1)
+    done = desk.psyllm(*EIGHT)
+    assert done.returncode == 0, done.stderr
+    assert desk.exported() == undisturbed
+    with Run(desk.folder / "run") as run:
+        assert calls(desk) == sum(len(list(run.calls(dialogue.id))) for dialogue in run.dialogues()), "none paid twice"
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once(cluster: Any, desk: Desk) -> None:
+    process = desk.start(*on(cluster, "--rehearsal-latency", "20000", "--snapshot-every", "1"))
+    until(process, lambda: bool(actors(cluster)) and calls(desk) == 0 and len(shard_numbers(desk.folder / "run")) == 2)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "once more stops at once" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert "stopped at once" in said
+
+
+@pytest.mark.slow
+def test_a_lost_node_is_made_up_for_by_another(cluster: Any, desk: Desk, undisturbed: bytes) -> None:
+    third = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    process = desk.start(*on(cluster, *SLOW, "--workers", "3", "--snapshots", f"file://{desk.folder}/bucket"))
+    until(process, lambda: calls(desk, "bucket") > 10 and calls(desk) > 0)
+    cluster.remove_node(third, allow_graceful=False)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    assert "was lost, or its node" in said
+    assert "8 of 8 posts done: " in said
+    assert desk.exported() == undisturbed == desk.exported("bucket"), "the run folder follows its snapshots"
 
 
 @pytest.mark.slow
