@@ -226,19 +226,24 @@ class Crew:
     async def _keep(self, shard: int) -> None:
         """Have one database grown; a worker that was lost is replaced."""
         async with self._places:
-            for _ in range(1 + REPLACED):
-                if self._stopping or await self._work(shard):
+            for n in range(1 + REPLACED):
+                if self._stopping:
+                    return
+                worker = self._workers[shard] = self._hire(self._job(shard))
+                last = await self._heed(shard, worker)
+                del self._workers[shard]
+                if last.final:
                     return
                 self._sum.past.append(self._left(shard, self._sum.now.pop(shard, Report())))
                 self._sum.add(shard, Report())
                 if not self._stopping:
-                    console.print(f"worker {shard} {self._workers[shard].lost}", style="yellow")
+                    console.print(f"worker {shard} {worker.lost}", style="yellow")
+                    await asyncio.sleep(n)
             hint = "is there memory enough? the same command goes on"
             self.stop(Failure("store", f"worker {shard} was lost {1 + REPLACED} times", hint=hint, fatal=True))
 
-    async def _work(self, shard: int) -> bool:
-        """One worker from its start to its end; False if it ended without a last word."""
-        worker = self._workers[shard] = self._hire(self._job(shard))
+    async def _heed(self, shard: int, worker: Worker) -> Report:
+        """Take in what a worker reports until it ends; its last report, which is not final if it was lost."""
         last = Report()
         async for last in worker.reports():
             if last.error:
@@ -247,7 +252,7 @@ class Crew:
             self._sum.add(shard, last)
             self._on_report()
             self._look()
-        return last.final
+        return last
 
     def _job(self, shard: int) -> Job:
         """The places for calls are shared out, so that an endpoint sees no more of them than with one worker."""
