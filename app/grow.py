@@ -199,10 +199,7 @@ async def _grow(settings: Settings, options: GrowOptions, rules: Rules, library:
 
     async with seated_grower(settings, options, rules, library, begin, folder=options.run) as grower:
         caller = grower.caller
-        if any(endpoint.settings.kind == "desk" for endpoint in caller.endpoints.values()):
-            console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
-        if options.review:
-            console.print(f"accepted dialogues wait for a person: psyllm view {options.run}", soft_wrap=True)
+        tell_people(settings, options)
         with growing(grower.cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
             grower.on_dialogue = lambda _: show.refresh()
             show.watch(grower.tally, caller.meter, options.run, caller.troubled)
@@ -211,6 +208,14 @@ async def _grow(settings: Settings, options: GrowOptions, rules: Rules, library:
                 await grower.run()
         grower.journal.flush()
         return End(grower.tally, limit.reached, len(grower.journal.failed()))
+
+
+def tell_people(settings: Settings, options: GrowOptions) -> None:
+    """Say where a run waits for them."""
+    if "desk" in settings.kinds(options.profile):
+        console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
+    if options.review:
+        console.print(f"accepted dialogues wait for a person: psyllm view {options.run}", soft_wrap=True)
 
 
 def _at_desk(run: Path) -> str:

@@ -40,8 +40,7 @@ async def grow_on_ray(
     settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting
 ) -> End:
     """Grow on a cluster. Raises UsageError or Failure, the first that a worker reports."""
-    names = settings.cast(options.profile).values()
-    if options.review or any(settings.models[name].kind == "desk" for name in names):
+    if options.review or "desk" in settings.kinds(options.profile):
         what = "--review" if options.review else "a desk"
         raise UsageError(
             f"{what} and --engine ray do not go together", hint="people answer on one machine: --workers N"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from app.grow import End, GrowOptions, not_over
+from app.grow import End, GrowOptions, not_over, tell_people
 from app.screen import console, growing
 from app.seats import introduce
 from app.worker import Job, Report
@@ -117,8 +117,10 @@ async def work_through(
 ) -> End:
     """Have a crew do what is planned. `now` gives a folder in which the run can be read as it is."""
     total = Sum(todo.tally)
-    models = {settings.models[name].kind for name in settings.cast(options.profile).values()}
-    with growing("rehearsal" in models, live=console.is_terminal and not options.log_json) as show:
+    tell_people(settings, options)
+    with growing(
+        "rehearsal" in settings.kinds(options.profile), live=console.is_terminal and not options.log_json
+    ) as show:
         show.watch(total.tally, total.meter, options.run, total.troubled)
         crew = Crew(settings, options, rules, todo, total, show.refresh, hire, now)
         await crew.run()
