@@ -70,6 +70,7 @@ async def grow_on_ray(
         for shard in sorted({*shard_numbers(run), *snapshots.numbers(), *range(options.workers)}):
             stack.enter_context(held(run, shard))
             fold_in(run, shard)
+        snapshots.tidy()
         stage, here = Path(scratch), Snapshots(str(now()))
         for shard in here.numbers():
             here.fetch(shard, stage)
@@ -132,7 +133,7 @@ class _Actor:
         self._actor = remote.remote(job, url, job.options.snapshot_s)
 
     async def reports(self) -> AsyncIterator[Report]:
-        from ray.exceptions import RayActorError, RayTaskError
+        from ray.exceptions import RayActorError, RayError, RayTaskError
 
         try:
             async for found in self._actor.reports.remote():
@@ -144,6 +145,8 @@ class _Actor:
                 yield _unfit(error)
         except RayTaskError as error:
             yield _unfit(error)
+        except RayError:
+            return
 
     def stop(self) -> None:
         self._actor.stop.remote()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 import uuid
 from contextlib import closing, suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ class Snapshots:
         self.url = url
         self._fetched: dict[Path, str] = {}
         """A copy in a local folder -> what the snapshot was then."""
+        self._one_at_a_time = threading.Lock()
         try:
             self._storage, self._folder = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
@@ -51,36 +53,49 @@ class Snapshots:
         """
         name = shard_file(shard)
         try:
-            version = self._storage.ukey(f"{self._folder}/{name}")
-            if self._fetched.get(folder / name) != version:
-                half = folder / f".{name}.half"
-                self._storage.get_file(f"{self._folder}/{name}", str(half))
-                half.replace(folder / name)
-                self._fetched[folder / name] = version
+            with self._one_at_a_time:
+                version = self._storage.ukey(f"{self._folder}/{name}")
+                if self._fetched.get(folder / name) != version:
+                    half = folder / f".{name}.half"
+                    self._storage.get_file(f"{self._folder}/{name}", str(half))
+                    half.replace(folder / name)
+                    self._fetched[folder / name] = version
         except Exception as error:  # each kind of storage has its own
             raise self._failure("read", error) from error
 
     def save(self, shard: int, folder: Path) -> None:
         """Put a copy of a local database there, as it is now. Raises Failure('store') if that cannot be done."""
-        name = shard_file(shard)
+        with self._one_at_a_time:  # so that an older copy never follows a newer one
+            try:
+                self._save(shard_file(shard), folder)
+            except Exception as error:  # each kind of storage has its own
+                raise self._failure("write", error) from error
+
+    def _save(self, name: str, folder: Path) -> None:
         copy = folder / f".{name}.copy"
         half = f"{self._folder}/.{name}.{uuid.uuid4().hex[:8]}"
         try:
             with closing(connect(folder / name, read_only=True)) as source, closing(sqlite3.connect(copy)) as target:
                 source.backup(target)
                 target.execute("PRAGMA journal_mode=DELETE")
-            try:
-                self._storage.makedirs(self._folder, exist_ok=True)
-                self._storage.put_file(str(copy), half)
-                self._storage.mv(half, f"{self._folder}/{name}")
-            except BaseException:
-                with suppress(Exception):
-                    self._storage.rm(half)
-                raise
-        except Exception as error:  # each kind of storage has its own
-            raise self._failure("write", error) from error
+            self._storage.makedirs(self._folder, exist_ok=True)
+            self._storage.put_file(str(copy), half)
+            self._storage.mv(half, f"{self._folder}/{name}")
+        except BaseException:
+            with suppress(Exception):
+                self._storage.rm(half)
+            raise
         finally:
             copy.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what lost machines have left half written. Nobody may be saving."""
+        try:
+            for name in self._storage.ls(self._folder, detail=False) if self._storage.exists(self._folder) else []:
+                if re.search(r"/\.journal-\d+\.db\.[0-9a-f]{8}$", str(name)):
+                    self._storage.rm(name)
+        except Exception as error:  # each kind of storage has its own
+            raise self._failure("write", error) from error
 
     def _failure(self, what: str, error: Exception) -> Failure:
         hint = "is the storage there, with room and rights, from every machine? the same command goes on"

@@ -27,6 +27,8 @@ def test_a_snapshot_of_a_database_that_is_written(tmp_path: Path) -> None:
     journal.note("profile", "first")
     journal.flush()
     snapshots.save(0, local)
+    (run / f".{DATABASE}.0123abcd").write_text("half of it, from a machine that died")
+    snapshots.tidy()
     assert [file.name for file in run.iterdir()] == [DATABASE], "nothing is left over"
     assert snapshots.numbers() == [0]
     with Run(run) as read:
