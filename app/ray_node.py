@@ -87,6 +87,8 @@ class Node:
 
     def _news(self, report: Report) -> News:
         said, self._said[:] = tuple(self._said), []
+        if report.error:
+            report = report.model_copy(update={"error": f"on {socket.gethostname()}: {report.error}"})
         if self._trouble:
             report = report.model_copy(update={"troubled": (*report.troubled, self._trouble)})
         return News(report, said)
@@ -115,8 +117,7 @@ class Node:
             else:
                 return
         kept = await asyncio.to_thread(folder.rename, folder.with_name(f"kept-{folder.name}"))
-        where = f"{socket.gethostname()}:{kept}"
-        raise Failure("store", f"{problem}; the database is kept in {where}", hint=problem.hint)
+        raise Failure("store", f"{problem}; the database is kept there in {kept}", hint=problem.hint)
 
 
 def _fresh(name: str) -> str:

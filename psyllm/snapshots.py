@@ -27,12 +27,12 @@ class Snapshots:
 
     def __init__(self, url: str) -> None:
         """Raises UsageError for a kind of storage that is not known or not installed."""
-        self.url = url
+        self.url = url if "://" in url else str(Path(url).absolute())
         self._fetched: dict[Path, str] = {}
         """A copy in a local folder -> what the snapshot was then."""
         self._one_at_a_time = threading.Lock()
         try:
-            self._storage, self._folder = fsspec.core.url_to_fs(url)
+            self._storage, self._folder = fsspec.core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
             raise UsageError(f"{url}: {error}", hint="for example s3://bucket/run, with s3fs installed") from error
 

@@ -80,7 +80,7 @@ async def test_a_last_snapshot_that_cannot_be_written_leaves_the_database_on_the
     shut.write_text("no folder")
     job = Job(GrowOptions([], tmp_path), Settings(), Rules(), 0, tmp_path)
     node = Node(job, str(shut / "run"), 30)
-    with pytest.raises(Failure, match="the database is kept in") as failed:
+    with pytest.raises(Failure, match="the database is kept there in") as failed:
         await node._save_the_last(local)
     assert str(tmp_path / "kept-local") in str(failed.value)
     assert (tmp_path / "kept-local" / DATABASE).exists() and not local.exists()
