@@ -99,7 +99,6 @@ def grow(options: GrowOptions) -> int:
     """As the command, but returns its exit code: 0, also at a limit; 1 if dialogues failed; STOPPED after Ctrl-C."""
     configure(as_json=options.log_json)
     console.quiet = options.log_json
-    sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn beside a busy event loop
     settings = load_settings(options.settings)
     rules = _rules(settings, options)
     library = checked_library(options.prompts or settings.prompts)

@@ -105,7 +105,6 @@ def main() -> None:
     job: Job = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own parent wrote it)
     configure(as_json=job.options.log_json)
     console.quiet = True
-    sys.setswitchinterval(0.001)  # seconds; as in `grow`
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_work(job))

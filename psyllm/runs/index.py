@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from psyllm.journal import inflate
 from psyllm.mounts import network_kind
+from psyllm.rows import inflate
 from psyllm.runs.run import Run
 
 FILE = "index.db"

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from psyllm.errors import NoMatch, UsageError
-from psyllm.journal import connect, inflate, read_meta, shard_file, shard_numbers
+from psyllm.journal import connect, read_meta, shard_file, shard_numbers
 from psyllm.messages import MessageRole
 from psyllm.records import Dialogue, Post, PromptRef, Status
+from psyllm.rows import inflate
 from psyllm.settings import Rules
 
 EDITED = "edited"
