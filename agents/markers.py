@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from agents import checks
 from agents.words import LISTS, any_of, listed, plain, sentences
@@ -33,22 +33,19 @@ class Rule(BaseModel):
     """One entry of markers.yaml; the head of that file says what each key means."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    ask: tuple[str, ...] = ()
-    say: tuple[str, ...] = ()
     any: tuple[str, ...] = ()
+    say: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
-    least: int = Field(default=1, ge=1)
-    over_questions: bool = False
     questions: tuple[int, int] | None = None
     check: str = ""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        patterns = bool(self.ask or self.say or self.any or self.lists)
+        patterns = bool(self.any or self.say or self.lists)
         if patterns + bool(self.questions) + bool(self.check) != 1:
             raise ValueError("a marker is counted in one way: by patterns, by questions, or by a check")
-        for pattern in (*self.ask, *self.say, *self.any, *self.unless):
+        for pattern in (*self.any, *self.say, *self.unless):
             try:
                 re.compile(pattern)
             except re.error as error:
@@ -66,21 +63,17 @@ class Rule(BaseModel):
             return any(True for _ in checks.OF_WORDS[self.check](knowledge, reply))
         if self.questions:
             return self.questions[0] <= reply.count("?") <= self.questions[1]
-        found = sum(self._found(sentence) for sentence in sentences(plain(reply)))
-        return found >= self.least and (not self.over_questions or found > reply.count("?"))
+        return any(map(self._found, sentences(plain(reply))))
 
     def _found(self, sentence: str) -> bool:
-        if self.unless and any_of(self.unless).search(sentence):
-            return False
-        if (self.any or self.ask) and "?" in sentence and any_of((*self.any, *self.ask)).search(sentence):
-            return True
         own = checks.without_quotes(sentence)
-        if "?" in own:
+        if self.unless and any_of(self.unless).search(own):
             return False
-        patterns = (*self.any, *self.say)
-        return bool(
-            (patterns and any_of(patterns).search(own)) or (self.lists and listed(*self.lists).search(own.lstrip()))
-        )
+        if self.any and any_of(self.any).search(own):
+            return True
+        told = bool(self.say) and any_of(self.say).search(own) is not None
+        listed_ = bool(self.lists) and listed(*self.lists).search(own) is not None
+        return "?" not in own and (told or listed_)
 
 
 @dataclass(frozen=True)

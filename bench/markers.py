@@ -10,7 +10,7 @@ markers of its school that a careful reader saw, and those not named are taken a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +59,28 @@ class Case:
 
 
 def labelled(half: str) -> list[Case]:
-    """The sentences of one half (tuned, held_out), each asked about its own marker alone."""
-    halves: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = yaml.safe_load(LABELLED.read_text(encoding="utf-8"))
+    """The sentences of one half (tuned, near_home), each asked about its own marker alone."""
     return [
         Case(marker, text, kind == "shows")
-        for marker, kinds in halves[half].items()
+        for marker, kinds in _labels()[half].items()
         for kind, texts in kinds.items()
         for text in texts
     ]
+
+
+def unseen(counted: Counted) -> list[Case]:
+    """Replies of others; those of no school are asked about the markers of all schools alone."""
+    return [
+        Case(name, row["text"], name in row["shows"])
+        for row in _labels()["unseen"]
+        for name, marker in counted.known.items()
+        if marker.school in ("", row["school"])
+    ]
+
+
+def _labels() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(LABELLED.read_text(encoding="utf-8"))
+    return loaded
 
 
 def worked(counted: Counted) -> Iterator[Case]:
@@ -98,12 +112,13 @@ def tallies(counted: Counted, cases: list[Case]) -> dict[str, Tally]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--misses", action="store_true")
-    parser.add_argument("--half", choices=("tuned", "held_out", "worked"), help="only this part")
+    parser.add_argument("--half", choices=("tuned", "near_home", "unseen", "worked"), help="only this part")
     options = parser.parse_args()
     counted = Counted.of(Library(), Knowledge.load())
     parts = {
         "tuned": labelled("tuned"),
-        "held_out": labelled("held_out"),
+        "near_home": labelled("near_home"),
+        "unseen": unseen(counted),
         "worked": list(worked(counted)),
     }
     for part, cases in parts.items():

@@ -37,8 +37,8 @@ class KnownMarker:
     """Whether a reply should not show it."""
 
     def counts_in(self, school: str) -> bool:
-        """Whether it is counted on replies of a school; on those of none ('') all are but the faults of one school."""
-        return self.school == school or not self.school or (not school and not self.anti)
+        """Whether it is counted on the replies of a school; on those of no known one ('') all are."""
+        return not self.school or school in ("", self.school)
 
 
 class Shelf(dict[str, _File]):
