@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -33,6 +33,7 @@ class Rule(BaseModel):
     """One entry of markers.yaml; the head of that file says what each key means."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    line: str = ""
     any: tuple[str, ...] = ()
     say: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
@@ -81,6 +82,7 @@ class Counted:
     """The markers that code counts, the shared ones first, then by school."""
 
     known: Mapping[str, KnownMarker]
+    """Their lines say what is counted."""
     rules: Mapping[str, Rule]
     knowledge: Knowledge
 
@@ -90,7 +92,11 @@ class Counted:
         rules, mistakes = _read(library)
         if mistakes:
             raise UsageError("\n".join(map(str, sorted(mistakes))), hint=README)
-        known = {name: marker for name, marker in library.markers.items() if name in rules}
+        known = {
+            name: replace(marker, line=rules[name].line or marker.line)
+            for name, marker in library.markers.items()
+            if name in rules
+        }
         return cls(known, rules, knowledge)
 
     def shown(self, reply: str) -> frozenset[str]:
@@ -140,5 +146,3 @@ def _entries(path: Path, library: Library) -> Iterator[tuple[str, Rule] | Mistak
                 place = ".".join(map(str, (name, *each["loc"])))
                 near = did_you_mean(str(each["loc"][0]), Rule.model_fields) if each["type"] == "extra_forbidden" else ""
                 yield Mistake(path, line, f"{place}: {each['msg'].removeprefix('Value error, ')}{near}")
-
-

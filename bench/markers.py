@@ -3,14 +3,14 @@
     python -m bench.markers              # by marker and in all
     python -m bench.markers --misses     # every sentence that was missed or wrongly counted
 
-tests/agents/markers.yaml says which sentence shows which marker; examples/worked_dialogues.yaml names, reply by reply, the
-markers of its school that a careful reader saw, and those not named are taken as absent.
+tests/agents/markers.yaml says which sentence shows which marker; examples/worked_dialogues.yaml names, reply by reply,
+the markers of its school that a careful reader saw, and those not named are taken as absent.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

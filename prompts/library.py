@@ -36,6 +36,11 @@ class KnownMarker:
     anti: bool
     """Whether a reply should not show it."""
 
+    @property
+    def title(self) -> str:
+        """F0b one main question or step; X0c (fault) empty reassurance."""
+        return f"{self.id}{' (fault)' * self.anti} {self.line}"
+
     def counts_in(self, school: str) -> bool:
         """Whether it is counted on the replies of a school; on those of no known one ('') all are."""
         return not self.school or school in ("", self.school)

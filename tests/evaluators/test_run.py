@@ -256,7 +256,7 @@ def test_answers_to_fixed_histories_are_compared_with_dialogues_that_exist(desk:
     paper = [talk for talk in evaluation.talks if talk.counsellor == "paper"]
     assert {talk.replies for talk in paper} == {RING}, "judges read the reply, and no reasoning"
     found = summary.summarise(evaluation, store.rubrics_of(evaluation)[:1], Knowledge.load(), Library())
-    assert found.signals["leak"]["paper"] == 1.0, "the reasoning of a corpus is counted"
+    assert found.signals["leak"]["paper"].value == 1.0, "the reasoning of a corpus is counted"
     shown = desk.psyllm("trace", "show", "e", paper[0].id)
     assert shown.returncode == 0 and "counsellor paper" in shown.stdout
 
