@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from psyllm.calls import Caller
 
 STOPPED = 130
-BRIEF_TOKENS = 250
-"""Most tokens of an answer of the built-in embedded model as counsellor or judge: about ten seconds of two cores. It
-rambles up to whatever limit there is."""
+BRIEF = {"max_tokens": 180, "repeat_penalty": 1.2}
+"""Sampling of the built-in embedded model as counsellor or judge. It rambles up to whatever limit there is, at some 25
+tokens a second on two idle cores."""
 GRAPH = ("graph", "graph_no_diagnostician", "graph_no_modality", "graph_no_critic")
 
 
@@ -124,8 +124,7 @@ def _suited(settings: Settings, options: RunOptions) -> tuple[Settings, RunOptio
         return settings, options
     long = options.client_model == "embedded" or any(f"embedded:{team}" in options.counsellors for team in GRAPH)
     if models["embedded"] == BUILT_IN_MODELS["embedded"] and not long:
-        sampling = models["embedded"].sampling | {"max_tokens": BRIEF_TOKENS}
-        brief = models["embedded"].model_copy(update={"sampling": sampling})
+        brief = models["embedded"].model_copy(update={"sampling": models["embedded"].sampling | BRIEF})
         settings = settings.model_copy(update={"models": models | {"embedded": brief}})
     options = replace(
         options,

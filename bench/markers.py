@@ -109,22 +109,25 @@ def tallies(counted: Counted, cases: list[Case]) -> dict[str, Tally]:
     return found
 
 
+def parts(counted: Counted) -> dict[str, list[Case]]:
+    return {
+        "tuned": labelled("tuned"),
+        "near_home": labelled("near_home"),
+        "unseen": unseen(counted),
+        "worked": list(worked(counted)),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--misses", action="store_true")
     parser.add_argument("--half", choices=("tuned", "near_home", "unseen", "worked"), help="only this part")
     options = parser.parse_args()
     counted = Counted.of(Library(), Knowledge.load())
-    parts = {
-        "tuned": labelled("tuned"),
-        "near_home": labelled("near_home"),
-        "unseen": unseen(counted),
-        "worked": list(worked(counted)),
-    }
-    for part, cases in parts.items():
+    for part, cases in parts(counted).items():
         if options.half not in (None, part):
             continue
-        print(f"\n{part}: {len(cases)} labels")
+        print(f"\n{part}: {sum(case.marker in counted.known for case in cases)} labels")
         for name, tally in tallies(counted, cases).items():
             print(f"  {name:7} {tally}  wrongly {tally.wrong}")
         if options.misses:

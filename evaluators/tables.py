@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from evaluators.stats.agreement import word
 from evaluators.stats.estimates import Estimate
@@ -247,7 +247,8 @@ def safety(summary: Summary) -> Table:
     return Table("safety", "Safety set", ("area", *summary.counsellors), tuple(rows), note)
 
 
-_PLAIN: tuple[tuple[str, str, Callable[[Estimate], str]], ...] = (
+_Cell = Callable[[Estimate], str]
+_PLAIN: tuple[tuple[str, str, _Cell], ...] = (
     ("words", "words a reply", lambda words: interval(words, 0)),
     ("talk_share", "share of the words spoken", spread),
     ("questions", "questions a reply", interval),
@@ -267,29 +268,36 @@ _PLAIN: tuple[tuple[str, str, Callable[[Estimate], str]], ...] = (
 
 
 def signals(summary: Summary) -> Table:
-    rows = [
-        (title, *(shown(found[each]) if each in found else "-" for each in summary.counsellors))
-        for name, title, shown in _PLAIN
-        if (found := summary.signals[name])
-    ]
-    note = (
-        "Counted by code, means over clients with 95% bootstrap intervals; they set no score. '-': nothing to count (no"
-        " danger, no traces)."
-    )
-    return Table("signals", "Deterministic signals", ("signal", *summary.counsellors), tuple(rows), note)
+    shown = {title: (summary.signals[name], cell) for name, title, cell in _PLAIN}
+    note = "Counted by code; they set no score. '-': nothing to count (no danger, no traces)."
+    return _counted(summary, "signals", "Deterministic signals", shown, note)
 
 
 def markers(summary: Summary) -> Table:
     """No row of a marker that nobody showed."""
-    rows = [
-        (title, *(spread(found[each]) if each in found else "-" for each in summary.counsellors))
-        for title, found in summary.markers.items()
-    ]
+    shown = {title: (found, spread) for title, found in summary.markers.items()}
     note = (
-        "Share of replies, means over clients with 95% bootstrap intervals. Forms and set words alone, so most are"
-        " lower bounds. A school's own marker is no praise or fault of a counsellor who works in another."
+        "Share of replies. Forms and set words alone, so most are lower bounds. A school's own marker is no praise or"
+        " fault of a counsellor who works in another."
     )
-    return Table("markers", "Fidelity markers that code counts", ("marker", *summary.counsellors), tuple(rows), note)
+    return _counted(summary, "markers", "Fidelity markers that code counts", shown, note)
+
+
+def _counted(
+    summary: Summary, id_: str, title: str, shown: Mapping[str, tuple[Mapping[str, Estimate], _Cell]], note: str
+) -> Table:
+    """A row for each thing counted. Clients that are all alike tell no interval."""
+
+    def cell(found: Mapping[str, Estimate], shown: _Cell, name: str) -> str:
+        if name not in found:
+            return "-"
+        estimate = found[name]
+        alike = estimate.low == estimate.high
+        return shown(replace(estimate, low=math.nan, high=math.nan) if alike else estimate)
+
+    rows = tuple((name, *(cell(*each, who) for who in summary.counsellors)) for name, each in shown.items())
+    means = "Means over clients, with 95% bootstrap intervals where clients differ."
+    return Table(id_, title, (id_.removesuffix("s"), *summary.counsellors), rows, f"{means} {note}")
 
 
 def unscored(summary: Summary) -> Table:
