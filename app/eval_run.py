@@ -76,7 +76,7 @@ def run_command(options: RunOptions) -> None:
     """Evaluate, show progress, say how to go on. Raises UsageError or Failure; exits with 130 after Ctrl-C."""
     configure()
     needs_extra()
-    settings, options = _suited(load_settings(options.settings), options)
+    settings, options = suited(load_settings(options.settings), options)
     _check(options)
     from evaluators.bench import Spec
     from evaluators.counsellors import STRATEGIES, split
@@ -115,7 +115,7 @@ def run_command(options: RunOptions) -> None:
     console.print(f"next: psyllm eval report {options.out}", style="dim", soft_wrap=True)
 
 
-def _suited(settings: Settings, options: RunOptions) -> tuple[Settings, RunOptions]:
+def suited(settings: Settings, options: RunOptions) -> tuple[Settings, RunOptions]:
     """Where an embedded model judges or counsels, and nobody said else: what it can do in minutes."""
     models = settings.models
     names = {*options.judges, *(name.partition(":")[0] for name in options.counsellors)}
