@@ -228,7 +228,7 @@ def test_a_dialogue_that_names_its_school_is_asked_for_that_schools_markers(desk
     reply = "You should drink less, and have you considered more sleep? It's your choice."
     said = [{"role": "user", "content": "I drink."}, {"role": "assistant", "content": reply}]
     desk.write(
-        "rows.jsonl", "\n".join(json.dumps({"id": n, "messages": said, "modality": n}) for n in ("mi", "cbt", ""))
+        "rows.jsonl", "\n".join(json.dumps({"id": f"d{n}", "messages": said, "modality": n}) for n in ("mi", "cbt", ""))
     )
     named = {talk.modality: talk for talk in existing(desk.folder / "rows.jsonl", Knowledge.load(), 0)}
     counted = Counted.of(Library(), Knowledge.load())
