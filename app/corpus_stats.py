@@ -57,8 +57,8 @@ def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Pat
     labels = sorted(map(re.escape, knowledge.labels), key=len, reverse=True)
     markers = Counted.of(library, knowledge)
     patterns = Patterns(
-        leak=listed("instruction_leak"),
-        stock=listed("stock_opening"),
+        leak=listed("instruction_leak").exact,
+        stock=listed("stock_opening").exact,
         labels=re.compile(rf"(?<!\w)(?:{'|'.join(labels)})(?!\w)", re.IGNORECASE),
         stock_phrase=listed("stock_phrase"),
         reflection=listed("reflection"),
