@@ -60,8 +60,8 @@ def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Pat
         leak=listed("instruction_leak").exact,
         stock=listed("stock_opening").exact,
         labels=re.compile(rf"(?<!\w)(?:{'|'.join(labels)})(?!\w)", re.IGNORECASE),
-        stock_phrase=listed("stock_phrase"),
-        reflection=listed("reflection"),
+        stock_phrase=listed("stock_phrase").exact,
+        reflection=listed("reflection").exact,
         markers=markers.shown,
     )
     names = _names(sources)

@@ -81,9 +81,9 @@ def of_talk(knowledge: Knowledge, modality: Modality, talk: Talk) -> Signals:
         talk_share=len([w for text in texts for w in metrics.words(text)])
         / max(1, len(client) + sum(len(metrics.words(text)) for text in texts)),
         questions=asked / len(texts),
-        reflections=sum(metrics.reflections(text, listed("reflection")) for text in texts) / max(1, asked),
+        reflections=sum(metrics.reflections(text, listed("reflection").exact) for text in texts) / max(1, asked),
         stock_opening=_share(found, "stock_opening"),
-        stock=fmean(len(listed("stock_phrase").findall(metrics.plain(text))) for text in texts),
+        stock=fmean(len(listed("stock_phrase").exact.findall(metrics.plain(text))) for text in texts),
         taken_up=fmean(_taken_up(turn.client_text, reply) for turn, reply in said),
         distinct=metrics.distinct(texts, 2),
         advice=_share(found, "advice_pile_up"),
