@@ -42,8 +42,8 @@ def test_every_marker_that_is_counted_has_sentences_that_show_it_and_near_misses
 
 
 def test_words_of_others_in_quotes_are_not_the_counsellors(counted: Counted) -> None:
-    assert "X0c" in counted.shown("Time heals. What happened on Tuesday?")
-    assert "X0c" not in counted.shown('"Time heals", your sister said. What happened on Tuesday?')
+    assert "CBTx1" in counted.shown("That is irrational. What happened on Tuesday?")
+    assert "CBTx1" not in counted.shown('"That is irrational" stands on the note. Whose hand is it in?')
 
 
 def test_a_school_is_counted_on_its_own_replies_or_where_nobody_named_one(counted: Counted) -> None:
