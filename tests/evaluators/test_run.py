@@ -360,6 +360,10 @@ def test_a_graph_without_a_critic_asks_none(desk: Desk) -> None:
     ("flags", "told"),
     [
         ("--counsellor nobody --clients posts.jsonl", "there is no model 'nobody'"),
+        (
+            "--counsellor rehearsal --judges embeded --clients posts.jsonl",
+            "no model 'embeded'; did you mean embedded?",
+        ),
         ("--counsellor rehearsal:magic --clients posts.jsonl", "no strategy 'magic'"),
         ("--clients posts.jsonl", "nobody to evaluate"),
         ("--counsellor rehearsal --clients posts.jsonl --static posts.jsonl", "exclude each other"),
