@@ -1,7 +1,7 @@
 """Markers of a reply that code counts from its words, by prompts/markers.yaml; the rest is left to critic and judges.
 
     counted = Counted.of(library, Knowledge.load())
-    counted.shown("If you're willing: what happened at the door?")          # {"F0b", "F0c", ...}
+    counted.shown("It's up to you. What happened at the door?")             # {"F0b", "MI4"}
 
 A folder of prompts of one's own may hold a markers.yaml too; its rules replace or join the shipped ones.
 """
