@@ -15,6 +15,7 @@ from markupsafe import Markup
 from rich.table import Table
 
 from agents.words import listed
+from app.embedding import EmbeddingOptions, embedder
 from app.plain import plain
 from app.screen import REHEARSAL, console, dollars, out, tokens
 from clinical import Knowledge
@@ -39,7 +40,9 @@ class Section:
     rows: list[tuple[str, list[str]]]
 
 
-def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Path | None) -> None:
+def stats_command(
+    sources: Sequence[Path], html: Path | None, figure_folder: Path | None, embeddings: EmbeddingOptions
+) -> None:
     """Print the tables, write page and figures if asked. Raises UsageError for a source that cannot be read."""
     if html is not None and html.exists():
         raise UsageError(f"{html} exists", hint="give another --html, or remove it")
@@ -53,9 +56,10 @@ def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Pat
     )
     names = _names(sources)
     corpora = []
+    model = embedder(embeddings.resolved().model)
     for path, name in zip(sources, names, strict=True):
         with console.status(f"reading {plain(str(path))}"):
-            corpora.append(stats(path, patterns, name))
+            corpora.append(stats(path, patterns, name, model))
     sections = _sections(corpora)
     for section in sections:
         out.print(_table(section, names))
@@ -117,6 +121,13 @@ def _sections(corpora: Sequence[CorpusStats]) -> list[Section]:
             [(name, [f"{c.diversity[name]:.2f}" for c in corpora]) for name in corpora[0].diversity],
         ),
     ]
+    if corpora[0].meaning:
+        sections.append(
+            Section(
+                "diversity by meaning (embeddings)",
+                [(name, [f"{c.meaning[name]:.2f}" for c in corpora]) for name in corpora[0].meaning],
+            )
+        )
     sections += filter(None, (_distribution(title, corpora) for title in corpora[0].distributions()))
     if any(corpus.status for corpus in corpora):
         sections.append(_acceptance(corpora))
