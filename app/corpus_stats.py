@@ -60,7 +60,7 @@ def stats_command(
     for path, name in zip(sources, names, strict=True):
         with console.status(f"reading {plain(str(path))}"):
             corpora.append(stats(path, patterns, name, model))
-    sections = _sections(corpora)
+    sections = _sections(corpora, model.name if model else "")
     for section in sections:
         out.print(_table(section, names))
         out.print()
@@ -92,7 +92,7 @@ def _names(sources: Sequence[Path]) -> list[str]:
 # ---------------------------------------------------------------- tables
 
 
-def _sections(corpora: Sequence[CorpusStats]) -> list[Section]:
+def _sections(corpora: Sequence[CorpusStats], model: str) -> list[Section]:
     def row(label: str, value: Callable[[CorpusStats], str]) -> tuple[str, list[str]]:
         return label, [value(corpus) for corpus in corpora]
 
@@ -121,10 +121,10 @@ def _sections(corpora: Sequence[CorpusStats]) -> list[Section]:
             [(name, [f"{c.diversity[name]:.2f}" for c in corpora]) for name in corpora[0].diversity],
         ),
     ]
-    if corpora[0].meaning:
+    if model:
         sections.append(
             Section(
-                "diversity by meaning (embeddings)",
+                f"diversity by meaning ({plain(model)})",
                 [(name, [f"{c.meaning[name]:.2f}" for c in corpora]) for name in corpora[0].meaning],
             )
         )

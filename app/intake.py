@@ -156,7 +156,7 @@ def _compared(taken: Iterator[tuple[Raw, Taken]], seen: Seen, tests: HeldOut) ->
             if n not in told:
                 yield raw, _decided(one, "", "not compared")
             elif told[n]:
-                yield raw, _decided(one, "held_out", told[n])
+                yield raw, _decided(one, "held_out", f"in a test set: {told[n]}")
             else:
                 match = alike[n]
                 yield raw, _decided(one, "near_duplicate" if match and match.same else "", str(match or ""))
