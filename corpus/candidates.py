@@ -5,7 +5,7 @@
         selection.drop("duplicate_case", [(0, "near duplicate of d1")])
 
 They lie in a private SQLite file that goes with its connection, so that memory stays flat however many there are: about
-300 bytes of disk a dialogue. What is decided over all of them (`corpus.selection`, `corpus.splits`) is asked in SQL.
+250 bytes of disk a dialogue. What is decided over all of them (`corpus.selection`, `corpus.splits`) is asked in SQL.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Seen:
 
         A post that is the same as none is remembered from now on. With an embedder, the nearest one is told of it too.
         """
-        if self._embedder is None:
+        if self._embedder is None or not posts:
             return [self._sifted(name, text) for name, text in posts]
         own = self._embedder.vectors([text for _, text in posts])
         near, number = self._vectors.nearest(own)

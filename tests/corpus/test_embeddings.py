@@ -88,6 +88,8 @@ def test_an_edited_post_is_left_out_by_meaning_and_its_neighbour_is_named(
     assert kept["meaning"] == ["first", "other"]
     told = psyllm("intake", file, "--explain", "edited").stdout
     assert re.search(r"duplicates +out +0\.[89]\d like first in meaning", told), told
+    nothing = psyllm("intake", posts("short.jsonl", a="I am sad"), "--out", "short-out.jsonl")
+    assert (nothing.returncode, "nothing is left of 1 rows" in nothing.stderr) == (2, True), nothing.stderr
     nearest = psyllm("intake", file, "--explain", "other").stdout
     assert re.search(r"duplicates +kept +0\.\d\d like first in meaning", nearest), nearest
 
