@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.options import PromptFolder, example
+from app.options import EmbeddingModel, PromptFolder, SettingsFile, example
 from psyllm.errors import UsageError
 
 corpus = typer.Typer(help="Describe corpora in figures.", no_args_is_help=True)
@@ -72,7 +72,7 @@ def export(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Test set: leave out what shares a post or 13 words in a row with it; repeat.",
+            help="Test set: leave out what it names, shares 13 words in a row with or nearly holds; repeat.",
         ),
     ] = None,
     min_score: Annotated[int, typer.Option(min=0, max=5, help="Lowest score of the critic, 1 to 5; 0: any.")] = 0,
@@ -136,8 +136,11 @@ def corpus_stats(
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write each plot as SVG and PNG.", show_default=False)
     ] = None,
+    embeddings: EmbeddingModel = None,
+    settings: SettingsFile = None,
 ) -> None:
     """Compare corpora side by side: sizes, distributions, grounding, leaks, diversity, acceptance, cost."""
     from app.corpus_stats import stats_command
+    from app.embedding import EmbeddingOptions
 
-    stats_command(sources, html, figures)
+    stats_command(sources, html, figures, EmbeddingOptions(embeddings, settings=settings))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.options import RecipeFile
+from app.options import EmbeddingModel, RecipeFile, SettingsFile
 
 
 def intake(
@@ -45,7 +45,7 @@ def intake(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Leave out near duplicates of a test set's posts; repeat. Shared passages: export --decontaminate.",
+            help="Test set: leave out what it names, shares 13 words in a row with or nearly holds; repeat.",
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.", show_default=False)] = None,
@@ -59,8 +59,20 @@ def intake(
     explain: Annotated[
         str | None, typer.Option(metavar="ID", help="Show what each step decides for one post; writes nothing.")
     ] = None,
+    embeddings: EmbeddingModel = None,
+    similar: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1,
+            help="Cosine similarity of embeddings that makes two posts the same.",
+            show_default="[embeddings] of psyllm.toml, or 0.9",
+        ),
+    ] = None,
+    settings: SettingsFile = None,
 ) -> None:
     """Read posts from anywhere, scrub personal data, and leave out what no case can be grown from."""
+    from app.embedding import EmbeddingOptions
     from app.intake import IntakeOptions, intake_command
 
     intake_command(
@@ -82,5 +94,6 @@ def intake(
             keep_raw=keep_raw,
             skip_invalid=skip_invalid,
             explain=explain,
+            embeddings=EmbeddingOptions(embeddings, similar, settings),
         )
     )

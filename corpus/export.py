@@ -3,8 +3,8 @@
     with Run(Path("runs/mine")) as run:
         manifest = export([run], Path("corpus"), Options(format="hf"))
 
-Two passes over the runs, one dialogue at a time: the first selects (`corpus.selection`), the second writes. In memory
-stay the selection and two MinHash signatures a dialogue (`corpus.duplicates`).
+Two passes over the runs, one dialogue at a time: the first selects (`corpus.selection`), the second writes. What is
+known of each dialogue in between lies in temporary files (`corpus.candidates`, `corpus.duplicates`).
 """
 
 from __future__ import annotations
@@ -12,32 +12,22 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
 from corpus import splits
+from corpus.candidates import Exclusion, Selection
 from corpus.card import card
 from corpus.chat_template import ChatTemplate
 from corpus.duplicates import Signatures
-from corpus.held_out import HeldOut
+from corpus.held_out import held_out
 from corpus.manifest import Manifest, SourceRun
 from corpus.rows import BUILDERS, with_contacts
-from corpus.selection import (
-    Candidate,
-    Exclusion,
-    Filters,
-    Selection,
-    balance,
-    candidate,
-    drop_near_duplicates,
-    drop_stock_openings,
-    unwanted,
-)
+from corpus.selection import Filters, balance, candidate, drop_near_duplicates, drop_stock_openings, unwanted
 from corpus.tables import MANIFEST, JsonlWriter, ParquetWriter, RowWriter, schema
 from prompts.library import PromptFile, stored_role
 from psyllm.errors import Failure, UsageError
@@ -60,7 +50,7 @@ class Options:
     include_rehearsal: bool = False
     filters: Filters = field(default_factory=Filters)
     held_out: tuple[Path, ...] = ()
-    """Files whose posts and passages must not be trained on."""
+    """Files whose posts must not be trained on; see `corpus.held_out`."""
     limits: bool = True
     """Whether near duplicates and stock openings are left out."""
     shares: Mapping[str, float] | None = None
@@ -105,68 +95,72 @@ def export(runs: Sequence[Run], out: Path, options: Options, advance: Callable[[
     for run in runs:
         if not run.status_counts()[Status.ACCEPTED]:
             raise UsageError(f"{run.folder} has no accepted dialogue", hint=f"`psyllm status {run.folder}` says why")
-    selection = select(runs, options, advance)
-    manifest = Manifest(
-        format=options.format,
-        written=datetime.now(UTC),
-        seed=options.seed,
-        crisis_contacts="literal" if options.contacts is None else "filled",
-        unverified_contacts=options.unverified_contacts,
-        accepted=len(selection.kept) + len(selection.excluded),
-        left_out=dict(Counter(exclusion.code for exclusion in selection.excluded).most_common()),
-        excluded=[_named(runs, exclusion) for exclusion in selection.excluded],
-    )
-    if not selection.kept:
-        reasons = ", ".join(f"{code} {count}" for code, count in manifest.left_out.items())
-        raise UsageError(f"nothing is left to export: {reasons}", hint="loosen the filters")
-    dealt = splits.assign(selection.kept, options.split_shares, options.seed)
-    chosen = {(kept.run, kept.id): (kept, split) for kept, split in zip(selection.kept, dealt, strict=True)}
-    with _staged(out, options) as folder:
-        _write(runs, chosen, folder, out.name, options, manifest, advance)
-        if options.format == "hf":
-            (folder / "README.md").write_text(card(manifest), encoding="utf-8")
-        manifest.write(folder / MANIFEST)
+    with Selection(options.seed) as selection:
+        select(selection, runs, options, advance)
+        left_out = selection.left_out()
+        manifest = Manifest(
+            format=options.format,
+            written=datetime.now(UTC),
+            seed=options.seed,
+            crisis_contacts="literal" if options.contacts is None else "filled",
+            unverified_contacts=options.unverified_contacts,
+            accepted=len(selection) + sum(left_out.values()),
+            left_out=left_out,
+            excluded=(_named(runs, exclusion) for exclusion in selection.excluded),
+        )
+        if not len(selection):
+            reasons = ", ".join(f"{code} {count}" for code, count in left_out.items())
+            raise UsageError(f"nothing is left to export: {reasons}", hint="loosen the filters")
+        splits.assign(selection, options.split_shares)
+        with _staged(out, options) as folder:
+            _write(runs, selection, folder, out.name, options, manifest, advance)
+            if options.format == "hf":
+                (folder / "README.md").write_text(card(manifest), encoding="utf-8")
+            manifest.write(folder / MANIFEST)
     return manifest
 
 
 # ---------------------------------------------------------------- selecting
 
 
-def select(runs: Sequence[Run], options: Options, advance: Callable[[], None]) -> Selection:
+def select(selection: Selection, runs: Sequence[Run], options: Options, advance: Callable[[], None]) -> None:
     """Filters, then limits."""
-    selection = Selection(options.seed)
-    held_out = HeldOut(options.held_out)
-    posts, texts = Signatures(), Signatures()
-    seen: dict[str, int] = {}
-    for number, run in enumerate(runs):
-        labels = Labels(run.folder).latest()
-        for dialogue in run.dialogues(Status.ACCEPTED, forks=True):
-            advance()
-            if dialogue.provenance.rehearsal and not options.include_rehearsal:
-                raise UsageError(
-                    f"{run.folder} was made by the rehearsal backend: stand-in words, not training data",
-                    hint="add --include-rehearsal to try the format all the same",
+    with held_out(options.held_out) as tests, Signatures() as posts, Signatures() as texts:
+        for number, run in enumerate(runs):
+            labels = Labels(run.folder).latest()
+            for dialogue in run.dialogues(Status.ACCEPTED, forks=True):
+                advance()
+                _refuse_rehearsal(run, dialogue, options)
+                post = run.post(dialogue.post_id)
+                why = _elsewhere(runs[:number], dialogue) or unwanted(
+                    dialogue, options.filters, labels.get(dialogue.id), tests, post
                 )
-            here, post = candidate(number, dialogue), run.post(dialogue.post_id).words
-            if seen.setdefault(dialogue.id, number) != number:
-                selection.exclude(here, "same_dialogue", f"also in {runs[seen[dialogue.id]].folder.name}")
-                continue
-            if why := unwanted(dialogue, options.filters, labels.get(dialogue.id), held_out, post):
-                selection.exclude(here, *why)
-                continue
-            selection.kept.append(here)
-            posts.add(post)
-            texts.add("\n".join(_spoken(dialogue)))
-    selection.kept = [
-        replace(here, post_group=post, text_group=text)
-        for here, post, text in zip(selection.kept, posts.groups(), texts.groups(), strict=True)
-    ]
+                if why:
+                    selection.exclude(Exclusion(number, dialogue.id, dialogue.post_id, *why))
+                    continue
+                selection.add(candidate(number, dialogue))
+                posts.add(post.words)
+                texts.add("\n".join(_spoken(dialogue)))
+        selection.group(posts.groups(), texts.groups())
     if options.limits:
         drop_near_duplicates(selection)
         drop_stock_openings(selection)
     if options.shares is not None:
         balance(selection, options.shares)
-    return selection
+
+
+def _refuse_rehearsal(run: Run, dialogue: Dialogue, options: Options) -> None:
+    if dialogue.provenance.rehearsal and not options.include_rehearsal:
+        raise UsageError(
+            f"{run.folder} was made by the rehearsal backend: stand-in words, not training data",
+            hint="add --include-rehearsal to try the format all the same",
+        )
+
+
+def _elsewhere(earlier: Sequence[Run], dialogue: Dialogue) -> tuple[str, str] | None:
+    """(reason code, detail) if one of these runs holds it too."""
+    holding = (run for run in earlier if run.has(dialogue.id, Status.ACCEPTED))
+    return next((("same_dialogue", f"also in {run.folder.name}") for run in holding), None)
 
 
 def _spoken(dialogue: Dialogue) -> Iterator[str]:
@@ -208,7 +202,7 @@ def _staged(out: Path, options: Options) -> Iterator[Path]:
 
 def _write(
     runs: Sequence[Run],
-    chosen: Mapping[tuple[int, str], tuple[Candidate, str]],
+    selection: Selection,
     folder: Path,
     name: str,
     options: Options,
@@ -222,9 +216,9 @@ def _write(
         manifest.runs.append(_source(run, counsellor))
         for dialogue in run.dialogues(Status.ACCEPTED, forks=True):
             advance()
-            if (number, dialogue.id) not in chosen:
+            if (found := selection.chosen(number, dialogue.id)) is None:
                 continue
-            kept, split = chosen[number, dialogue.id]
+            kept, split = found
             shown = dialogue if options.contacts is None else with_contacts(dialogue, options.contacts)
             rows = [(kind, row) for kind in kinds for row in BUILDERS[kind](shown, counsellor)]
             for kind, row in rows:

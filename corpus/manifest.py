@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from textwrap import indent
 from typing import Literal
 
 from pydantic_core import to_jsonable_python
 
-from corpus.selection import Candidate
+from corpus.candidates import Candidate
 from corpus.tables import Written
 from psyllm.records import Provenance
 
@@ -59,8 +61,8 @@ class Manifest:
     """Role -> model -> dialogues."""
     prompts: Counts = field(default_factory=Counter)
     """id@version#hash -> dialogues made with it."""
-    excluded: list[dict[str, str]] = field(default_factory=list)
-    """Every dialogue left out: run, id, post_id, code, detail."""
+    excluded: Iterable[dict[str, str]] = ()
+    """Every dialogue left out: run, id, post_id, code, detail. Read once, when it is written."""
 
     def count(self, split: str, kept: Candidate, provenance: Provenance) -> None:
         """Add one dialogue that was written."""
@@ -79,4 +81,12 @@ class Manifest:
         return sum((tables[name] for tables in self.splits.values()), Counts())
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(to_jsonable_python(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Entry by entry: there may be as many as dialogues."""
+        whole = json.dumps(to_jsonable_python(replace(self, excluded=())), indent=1, ensure_ascii=False)
+        with path.open("w", encoding="utf-8") as file:
+            file.write(whole.removesuffix("]\n}"))
+            comma = ""
+            for entry in self.excluded:
+                file.write(f"{comma}\n{indent(json.dumps(entry, indent=1, ensure_ascii=False), '  ')}")
+                comma = ","
+            file.write("\n ]\n}\n" if comma else "]\n}\n")

@@ -13,6 +13,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.floating]
 
 _STRAIGHT = str.maketrans({**dict.fromkeys("‘’ʼ´`", "'"), **dict.fromkeys("“”„", '"'), **dict.fromkeys("‐‑", "-")})
 _QUOTED = re.compile(r'"([^"\n]*)"')
@@ -93,9 +100,31 @@ def spread(texts: Sequence[str]) -> float:
     for row, count in enumerate(counts):
         for word, times in count.items():
             matrix[row, column[word]] = times * np.log((1 + len(counts)) / (1 + frequency[word]) + 1)
-    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    total = matrix.sum(axis=0)
-    return float(1 - (total @ total - len(counts)) / (len(counts) * (len(counts) - 1)))
+    return mean_distance(matrix / np.linalg.norm(matrix, axis=1, keepdims=True))
+
+
+def mean_distance(vectors: Vectors) -> float:
+    """Mean cosine distance (0 to 2) between the rows, each of length 1: 0 if they all mean the same."""
+    count = len(vectors)
+    if count < 2:
+        return 0.0
+    total = vectors.sum(axis=0, dtype="float64")
+    return float(1 - (total @ total - count) / (count * (count - 1)))
+
+
+def vendi(vectors: Vectors) -> float:
+    """Vendi score (Friedman and Dieng, 2023) by cosine similarity: how many wholly different texts would be as diverse.
+
+    1 if the rows, each of length 1, are all alike; their number if no two have anything in common, though never more
+    than they have columns. The exponential of the entropy of the eigenvalues of their similarities over their number.
+    """
+    import numpy as np
+
+    if not len(vectors):
+        return 0.0
+    shares = np.linalg.eigvalsh(vectors.T.astype("float64") @ vectors / len(vectors))
+    shares = shares[shares > 1e-12]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def readability(text: str) -> float | None:

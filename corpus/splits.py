@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
-from corpus.selection import Candidate, rank
+from corpus.candidates import Selection
 from psyllm.errors import UsageError
 
 NAMES = ("train", "validation", "test")
@@ -27,26 +27,26 @@ def parse(text: str) -> dict[str, float]:
     return {name: part / sum(parts) for name, part in zip(NAMES, parts, strict=False) if part}
 
 
-def assign(candidates: Sequence[Candidate], shares: Shares, seed: int) -> list[str]:
-    """The split of each candidate, in their order.
+def assign(selection: Selection, shares: Shares) -> None:
+    """Give each candidate its split.
 
     Candidates of one post group stay together. The groups are sorted by mode, modality and severity, within these by
     a hash of seed and post id, and dealt out one by one to the split that lacks most; so every split holds each kind
     in nearly the same share, and the rare, urgent ones do not all fall into one.
     """
-    members: dict[int, list[int]] = defaultdict(list)
-    for position, candidate in enumerate(candidates):
-        members[candidate.post_group].append(position)
-    leads = {group: min(at, key=lambda n: rank(seed, candidates[n].post_id)) for group, at in members.items()}
-    order = sorted(
-        members, key=lambda group: (candidates[leads[group]].stratum, rank(seed, candidates[leads[group]].post_id))
+    groups = selection.rows(
+        "SELECT post_group, size FROM (SELECT *, count(*) OVER whole AS size, min(n) OVER whole AS first,"
+        " row_number() OVER (PARTITION BY post_group ORDER BY place, n) AS nth"
+        " FROM candidates WINDOW whole AS (PARTITION BY post_group))"
+        " WHERE nth = 1 ORDER BY mode, modality, severity, place, first"
     )
+    selection.split(_dealt(groups, shares))
+
+
+def _dealt(groups: Iterable[tuple[int, int]], shares: Shares) -> Iterator[tuple[int, str]]:
     dealt: Counter[str] = Counter()
-    split = [""] * len(candidates)
-    for group in order:
-        total = dealt.total() + len(members[group])
+    for group, size in groups:
+        total = dealt.total() + size
         name = max(shares, key=lambda name: shares[name] * total - dealt[name])
-        dealt[name] += len(members[group])
-        for position in members[group]:
-            split[position] = name
-    return split
+        dealt[name] += size
+        yield group, name

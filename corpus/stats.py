@@ -21,6 +21,7 @@ import yaml
 from corpus import metrics
 from corpus.conversations import Conversation, Exchange, conversations, is_run
 from corpus.duplicates import Signatures
+from corpus.embeddings import Embedder
 from corpus.metrics import asks, is_verbatim, opening, plain, quotes, words
 from prompts.library import KnownMarker
 from psyllm.errors import UsageError
@@ -28,7 +29,7 @@ from psyllm.records import CRISIS_CONTACTS, Mode, Severity, Status, Verdict
 from psyllm.runs import Run
 
 SAMPLE = 1000
-"""Replies that distinct-n, spread and readability are measured on."""
+"""Replies that distinct-n, spread and readability are measured on; and first messages, with embeddings."""
 BLEU_SAMPLE = 100
 """Replies that self-BLEU is measured on; its cost grows with their square."""
 
@@ -117,6 +118,8 @@ class CorpusStats:
     """Dialogues that are near duplicates of an earlier one."""
     diversity: dict[str, float] = field(default_factory=dict)
     """On a sample of replies: distinct-1, distinct-2, self-BLEU, spread, readability."""
+    meaning: dict[str, float] = field(default_factory=dict)
+    """By an embedding model, if there is one, on a sample of replies and one of clients' first messages."""
     status: dict[str, int] = field(default_factory=dict)
     """Of a run: status -> dialogues."""
     reasons: dict[str, int] = field(default_factory=dict)
@@ -170,21 +173,27 @@ class CorpusStats:
         }
 
 
-def stats(path: Path, patterns: Patterns, name: str = "") -> CorpusStats:
-    """The figures of one run or dataset. Raises UsageError for what cannot be read or holds no conversation."""
+def stats(path: Path, patterns: Patterns, name: str = "", embedder: Embedder | None = None) -> CorpusStats:
+    """The figures of one run or dataset; with an embedder, those by meaning too.
+
+    Raises UsageError for what cannot be read or holds no conversation.
+    """
     corpus = CorpusStats(name or path.stem)
-    signatures = Signatures()
-    sample = _Sample(SAMPLE)
-    for conversation in conversations(path):
-        _count(corpus, conversation, patterns)
-        signatures.add("\n".join(f"{e.client}\n{e.reply}" for e in conversation.exchanges))
-        for exchange in conversation.exchanges:
-            sample.add(exchange.reply)
+    replies, first = _Sample(SAMPLE), _Sample(SAMPLE)
+    with Signatures() as signatures:
+        for conversation in conversations(path):
+            _count(corpus, conversation, patterns)
+            signatures.add("\n".join(f"{e.client}\n{e.reply}" for e in conversation.exchanges))
+            first.add(conversation.exchanges[0].client if conversation.exchanges else "")
+            for exchange in conversation.exchanges:
+                replies.add(exchange.reply)
+        groups = signatures.groups()
     if not corpus.exchanges:
         raise UsageError(f"{path} holds no conversation", hint="`psyllm status RUN` says why none was accepted")
-    groups = signatures.groups()
     corpus.near_duplicates = len(groups) - len(set(groups))
-    corpus.diversity = _diversity(sample.texts())
+    corpus.diversity = _diversity(replies.texts())
+    if embedder is not None:
+        corpus.meaning = _meaning(embedder, {"replies": replies.texts(), "first client messages": first.texts()})
     if is_run(path):
         with Run(path) as run:
             _of_run(corpus, run)
@@ -281,6 +290,15 @@ def _diversity(texts: list[str]) -> dict[str, float]:
         "spread (TF-IDF)": metrics.spread(texts),
         "readability (ARI)": fmean(grades) if grades else 0.0,
     }
+
+
+def _meaning(embedder: Embedder, samples: Mapping[str, list[str]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for kind, texts in samples.items():
+        vectors = embedder.vectors([text for text in texts if text.strip()])
+        found[f"spread of {kind}"] = metrics.mean_distance(vectors)
+        found[f"Vendi score of {kind}"] = metrics.vendi(vectors)
+    return found
 
 
 def _pattern(parts: Iterable[str]) -> re.Pattern[str]:

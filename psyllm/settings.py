@@ -207,6 +207,15 @@ class Rules(Bounds):
         return {name: weight / total for name, weight in weights.items() if weight}
 
 
+class Embeddings(_Section):
+    """Compares texts by meaning, in `psyllm intake` and `psyllm corpus stats`."""
+
+    model: str = ""
+    """A sentence-transformers model: a folder, an installed package that holds one, a name on the Hub. Empty: none."""
+    similar: float = Field(default=0.9, gt=0, le=1)
+    """Cosine similarity from which two posts count as the same; measured in docs/intake.md."""
+
+
 BUILT_IN_MODELS = {
     "rehearsal": ModelSettings(kind="rehearsal", model="rehearsal", sampling={}),
     "embedded": ModelSettings(
@@ -231,6 +240,7 @@ class Settings(_Section):
     grow: Bounds = Bounds()
     coverage: dict[str, Weight] = {}
     """Wanted shares of the modalities, as weights; see Rules.coverage."""
+    embeddings: Embeddings = Embeddings()
 
     @field_validator("models")
     @classmethod

@@ -205,6 +205,10 @@ class Run:
             )
         return Dialogue.model_validate_json(inflate(rows[0][1]))
 
+    def has(self, dialogue_id: str, status: Status) -> bool:
+        """Whether it holds a dialogue of exactly this id that ended like this."""
+        return any(self._rows("SELECT 1 FROM dialogues WHERE id = ? AND status = ?", (dialogue_id, status)))
+
     def rehearsal(self) -> bool:
         """Whether any dialogue holds stand-in words."""
         return any(row[0] for row in self._rows("SELECT max(rehearsal) FROM dialogues"))

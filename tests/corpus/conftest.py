@@ -10,13 +10,9 @@ import pytest
 from prompts.library import Library
 from psyllm.journal import Journal
 from psyllm.records import (
-    CasePlan,
-    ClientProfile,
     Critique,
     Decision,
     Dialogue,
-    Emotion,
-    ModalityChoice,
     Mode,
     Post,
     Provenance,
@@ -24,13 +20,12 @@ from psyllm.records import (
     Reply,
     ReplyDraft,
     Risk,
-    RoundPlan,
-    Scene,
     Sentence,
     Severity,
     Status,
     Turn,
 )
+from tests.records import plan
 
 WORDS = ("river", "lamp", "cup", "window", "tuesday", "phone", "kitchen", "train", "letter", "garden", "coat")
 
@@ -38,28 +33,6 @@ WORDS = ("river", "lamp", "cup", "window", "tuesday", "phone", "kitchen", "train
 def said(number: int, length: int = 30) -> str:
     """Words that belong to this number alone."""
     return " ".join(f"{WORDS[(number + n * 7) % len(WORDS)]}{number}x{n}" for n in range(length))
-
-
-def plan(modality: str = "cbt", severity: Severity = "mild") -> CasePlan:
-    return CasePlan(
-        emotion=Emotion(primary="sadness", intensity=5),
-        presenting_problem="hidden problem",
-        scene=Scene(category="grief", detail="hidden scene"),
-        severity=severity,
-        rounds=(RoundPlan(focus="hidden focus"),),
-        modality=ModalityChoice(chosen=modality, reasons=("r",)),
-        profile=ClientProfile(
-            history="hidden history",
-            memories=("m",),
-            core_beliefs=("b",),
-            automatic_thoughts=("t",),
-            coping=("c",),
-            disclosure="d",
-            resistance="r",
-            builds_trust="t",
-            safety="s",
-        ),
-    )
 
 
 def critique(decision: Decision, *codes: str, score: int = 4) -> Critique:

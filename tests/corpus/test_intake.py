@@ -107,10 +107,10 @@ def test_near_duplicates_are_found_and_others_are_not() -> None:
         [PLAIN, other, "Nobody has asked me about it and I would not know what to say to them if they did."]
     )
     with Seen() as seen:
-        seen.add("a", longer)
-        match = seen.match(longer.replace("bakery", "shop"))
-        assert match is not None
-        assert match[0] == "a"
-        assert seen.match(other) is None
+        _, again, unlike = seen.sift([("a", longer), ("b", longer.replace("bakery", "shop")), ("c", other)])
+        assert again is not None
+        assert (again.name, again.same, again.by_meaning) == ("a", True, False)
+        assert str(again).endswith("% like a")
+        assert unlike is None
         assert seen.new_id("a")
         assert not seen.new_id("a")

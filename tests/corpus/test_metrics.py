@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from corpus.metrics import asks, distinct, is_verbatim, opening, quotes, readability, self_bleu, spread
+from corpus.metrics import (
+    asks,
+    distinct,
+    is_verbatim,
+    mean_distance,
+    opening,
+    quotes,
+    readability,
+    self_bleu,
+    spread,
+    vendi,
+)
 
 
 def test_openings_questions_and_quotes_are_counted_as_a_reader_would() -> None:
@@ -30,6 +42,15 @@ def test_diversity_tells_alike_from_unlike() -> None:
     assert spread(alike) == pytest.approx(0)
     assert spread(["one two", "three four"]) == pytest.approx(1)
     assert (self_bleu(["one"]), spread(["one"])) == (0, 0)
+
+
+def test_vectors_of_one_direction_are_one_text_and_those_at_right_angles_are_as_many_as_they_are() -> None:
+    one, four = np.tile(np.eye(4)[:1], (5, 1)), np.eye(4)
+    assert (mean_distance(one), vendi(one)) == pytest.approx((0, 1))
+    assert (mean_distance(four), vendi(four)) == pytest.approx((1, 4))
+    pairs = np.repeat(np.eye(4), 2, axis=0)
+    assert (mean_distance(pairs), vendi(pairs)) == pytest.approx((1 - 4 / 28, 4))
+    assert (mean_distance(four[:1]), vendi(four[:0])) == (0, 0)
 
 
 def test_long_words_read_harder() -> None:

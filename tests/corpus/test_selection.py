@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from corpus.candidates import Candidate, Selection
 from corpus.duplicates import groups
-from corpus.selection import Candidate, Selection, balance, drop_near_duplicates, drop_stock_openings
+from corpus.selection import balance, drop_near_duplicates, drop_stock_openings
 from corpus.splits import assign, parse
 from psyllm.errors import UsageError
 from psyllm.records import Mode
@@ -34,6 +35,13 @@ def ids(selection: Selection) -> set[str]:
     return {candidate.id for candidate in selection.kept}
 
 
+def splits_of(candidates: list[Candidate], shares: str, seed: int) -> list[str]:
+    with Selection(seed, candidates) as selection:
+        assign(selection, parse(shares))
+        found = [selection.chosen(0, candidate.id) for candidate in candidates]
+    return [split for _, split in filter(None, found)]
+
+
 def test_texts_that_differ_by_a_word_are_one_group_and_others_are_not() -> None:
     long = [said(n, 60) for n in range(8)]
     near = [" ".join(["other", *text.split()[1:]]) for text in long]
@@ -43,50 +51,50 @@ def test_texts_that_differ_by_a_word_are_one_group_and_others_are_not() -> None:
 
 def test_of_near_duplicates_one_stays_whatever_the_order_of_posts() -> None:
     candidates = [replace(made(n), text_group=n % 3) for n in range(9)]
-    one, other = Selection(7, kept=candidates), Selection(7, kept=candidates[::-1])
+    one, other = Selection(7, candidates), Selection(7, candidates[::-1])
     for selection in (one, other):
         drop_near_duplicates(selection)
     assert ids(one) == ids(other)
-    assert len(one.kept) == 3
+    assert len(one) == 3
     assert {exclusion.code for exclusion in one.excluded} == {"duplicate_case"}
-    third = Selection(8, kept=candidates)
+    third = Selection(8, candidates)
     drop_near_duplicates(third)
     assert ids(third) != ids(one), "another seed keeps others"
 
 
 def test_no_opening_takes_more_than_five_percent_of_the_replies() -> None:
     stock = [made(n, openings=("it sounds like", f"own words {n}")) for n in range(100)]
-    selection = Selection(0, kept=[*stock, *(made(n) for n in range(100, 300))])
+    selection = Selection(0, [*stock, *(made(n) for n in range(100, 300))])
     drop_stock_openings(selection)
     replies = Counter(opening for candidate in selection.kept for opening in candidate.openings)
     assert replies["it sounds like"] == max(replies.values()) <= 0.05 * replies.total()
     assert {exclusion.code for exclusion in selection.excluded} == {"stock_opening"}
-    assert len(selection.kept) + len(selection.excluded) == 300
+    assert len(selection) + len(list(selection.excluded)) == 300
 
 
 def test_a_small_corpus_is_not_emptied_for_openings_that_it_uses_a_few_times() -> None:
-    selection = Selection(0, kept=[made(n, openings=("what was that",)) for n in range(10)])
+    selection = Selection(0, [made(n, openings=("what was that",)) for n in range(10)])
     drop_stock_openings(selection)
-    assert len(selection.kept) == 10
+    assert len(selection) == 10
 
 
 def test_every_split_holds_its_share_of_every_kind() -> None:
     kinds: list[tuple[Mode, str]] = [("ordinary", "cbt"), ("ordinary", "act"), ("safety_first", "cbt")]
     candidates = [made(n, *kinds[n % 3]) for n in range(600)]
-    split = assign(candidates, parse("80/10/10"), seed=1)
+    split = splits_of(candidates, "80/10/10", seed=1)
     for mode, modality in kinds:
         of_kind = Counter(s for s, c in zip(split, candidates, strict=True) if (c.mode, c.modality) == (mode, modality))
         assert of_kind["train"] == pytest.approx(160, abs=2)
         assert of_kind["test"] == pytest.approx(20, abs=2)
     by_id = dict(zip((c.id for c in candidates), split, strict=True))
-    backwards = assign(candidates[::-1], parse("80/10/10"), seed=1)
+    backwards = splits_of(candidates[::-1], "80/10/10", seed=1)
     assert [by_id[c.id] for c in candidates[::-1]] == backwards
-    assert assign(candidates, parse("80/10/10"), seed=2) != split
+    assert splits_of(candidates, "80/10/10", seed=2) != split
 
 
 def test_dialogues_of_one_group_of_posts_stay_together() -> None:
     candidates = [replace(made(n), post_group=n // 4) for n in range(400)]
-    split = assign(candidates, parse("50/25/25"), seed=0)
+    split = splits_of(candidates, "50/25/25", seed=0)
     assert all(len(set(split[n : n + 4])) == 1 for n in range(0, 400, 4))
     assert len(set(split)) == 3
 
@@ -102,7 +110,7 @@ def test_balance_keeps_the_most_that_the_wanted_shares_allow() -> None:
     kept = [
         made(n, modes.get(n, "ordinary"), modality="cbt" if n < 60 else "act" if n < 80 else "dbt") for n in range(90)
     ]
-    selection = Selection(0, kept=kept)
+    selection = Selection(0, kept)
     balance(selection, {"cbt": 0.5, "act": 0.5})
     assert Counter(candidate.modality for candidate in selection.kept) == {"cbt": 20, "act": 20}
     assert {"d3", "d41"} <= ids(selection), "those in danger stay first"

@@ -12,36 +12,20 @@ from psyllm.errors import UsageError
 from psyllm.journal import DATABASE, Journal
 from psyllm.messages import Message, Step
 from psyllm.records import (
-    CasePlan,
-    ClientProfile,
     Dialogue,
-    Emotion,
-    ModalityChoice,
     Mode,
     Post,
     Provenance,
     Reason,
-    RoundPlan,
-    Scene,
     Sentence,
     Status,
     Turn,
 )
 from psyllm.rows import Call, Usage
 from psyllm.runs import Coverage, Run
+from tests.records import plan
 
 FACTS = {"grow.seed": 3, "grow.coverage": {"cbt": 3, "act": 1}, "models.critic": "m"}
-PROFILE = ClientProfile(
-    history="h",
-    memories=("m",),
-    core_beliefs=("b",),
-    automatic_thoughts=("t",),
-    coping=("c",),
-    disclosure="d",
-    resistance="r",
-    builds_trust="b",
-    safety="s",
-)
 CALL = Call(
     key=b"",
     step=Step(dialogue_id="d", post_id="p", repeat=0, round=1, node="patient", attempt=0),
@@ -72,21 +56,12 @@ CALL = Call(
 def dialogue(
     name: str, post: str, status: Status, *codes: str, modality: str = "", modes: tuple[Mode, ...] = ()
 ) -> Dialogue:
-    plan = CasePlan(
-        emotion=Emotion(primary="fear", intensity=4),
-        presenting_problem="p",
-        scene=Scene(category="work", detail="d"),
-        severity="mild",
-        rounds=(RoundPlan(focus="f"),),
-        modality=ModalityChoice(chosen=modality, drawn=modality, reasons=()),
-        profile=PROFILE,
-    )
     turns = enumerate(modes, 1)
     return Dialogue(
         id=name,
         post_id=post,
         status=status,
-        plan=plan if modality else None,
+        plan=plan(modality, drawn=modality) if modality else None,
         turns=tuple(Turn(round=n, client=(Sentence(n=n, text="x"),), mode=mode) for n, mode in turns),
         reasons=tuple(Reason(code=code, role="therapist") for code in codes),
         provenance=Provenance(models={}, seed=3, software_version="0", source="s", license="l"),
