@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.throughput.clients import CLIENTS, FULL, QUICK, Client, Environments, Load
+from bench.throughput.clients import CALLS, CLIENTS, FULL, QUICK, Client, Environments, Load
 from bench.throughput.machine import ROOT, described, frozen
 from bench.throughput.measure import Bench, measure
 from bench.throughput.recording import system_bytes, write_chains, write_posts
@@ -32,8 +32,8 @@ from bench.throughput.report import Row, goals, summed, write
 from psyllm.errors import Failure
 
 RESULTS = ROOT / "bench" / "results"
-RECORDED_MS = 5
-"""Guessed: what one call costs while it is recorded."""
+RECORDED_S = 0.005
+"""Guessed: what one call takes while it is recorded."""
 console = Console(highlight=False, markup=False)
 
 
@@ -60,7 +60,7 @@ class Session:
             yield from ((load, CLIENTS[name], 0) for name in load.clients if self._beside(load, name))
 
     def _beside(self, load: Load, name: str) -> bool:
-        return load.side_by_side and CLIENTS[name].kind == "psyllm" and self.repeats > 1
+        return name in load.beside and self.repeats > 1
 
     @property
     def planned(self) -> int:
@@ -123,9 +123,7 @@ class Session:
         count = max(load.dialogues for load in ours)
         write_posts(self.bench.posts, count)
         run = self.bench.scratch / "recorded"
-        with console.status(
-            f"recording the calls of {count} dialogues: about {_minutes(RECORDED_MS * count * 0.0225)}"
-        ):
+        with console.status(f"recording the calls of {count} dialogues: about {_minutes(RECORDED_S * count * CALLS)}"):
             told = measure(self.bench, CLIENTS["psyllm"], Load(0, 64, count, 0, ()), keep_run=run)
             if any("replay" in load.clients for load in ours):
                 write_chains(self.bench.chains, run, self.bench.answers)
@@ -197,7 +195,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency", type=float, metavar="MS", help="one load instead of several; with --slots")
     add("--slots", type=_at_least_one, help="one load instead of several; with --latency")
     add("--repeats", type=_at_least_one, help="default: 3, with --quick 1")
-    add("--dialogues", type=_at_least_one, help="posts that psyllm grows; default: 1100, with --quick 100")
+    add(
+        "--dialogues", type=_at_least_one, help="posts that psyllm grows; default: 1200, at 50 ms 500, with --quick 150"
+    )
     add("--items", type=_at_least_one, help="items of four calls that a peer makes; default: by load")
     add("--out", type=Path, help=f"folder of the results; default: {RESULTS.relative_to(ROOT)}/full or /quick")
     add(
@@ -238,7 +238,7 @@ def main() -> None:
         calls = max(
             (load.dialogues for load in loads if set(load.clients) & {"psyllm", "psyllm-2", "replay"}), default=0
         )
-        planned = session.seconds_left() + RECORDED_MS * calls * 0.0225
+        planned = session.seconds_left() + RECORDED_S * calls * CALLS
         console.print(f"{session.planned} measurements, about {_minutes(planned)}; results go to {out}", soft_wrap=True)
         try:
             session.install()

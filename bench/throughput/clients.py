@@ -13,6 +13,8 @@ from typing import Literal
 from psyllm.errors import Failure
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
+CALLS = 20.5
+"""Of one dialogue of psyllm, in the mean: for guesses."""
 Kind = Literal["psyllm", "bare", "library", "engine"]
 
 
@@ -23,12 +25,12 @@ class Load:
     latency_ms: float
     slots: int
     dialogues: int
-    """Posts that psyllm grows."""
+    """Posts that psyllm grows, of which some seven in eight come to four rounds."""
     items: int
     """Of four calls each, for the peers."""
     clients: tuple[str, ...]
-    side_by_side: bool = False
-    """Repeats of psyllm run at the same time, each on a server of its own: where it leaves the machine idle."""
+    beside: tuple[str, ...] = ()
+    """Clients whose repeats run at the same time, each on a server of its own: they are long and need little CPU."""
 
     @property
     def name(self) -> str:
@@ -57,7 +59,7 @@ class Client:
 
     def seconds(self, load: Load) -> float:
         """A guess at how long one measurement takes."""
-        calls = load.dialogues * 22.5 if self.grows else load.items * 4
+        calls = load.dialogues * CALLS if self.grows else load.items * 4
         return self.start_s + 2 + calls * max(load.latency_ms / load.slots, self.call_ms) * 1.05 / 1000
 
 
@@ -87,19 +89,17 @@ CLIENTS = {
         Client("distilabel", "engine", "distilabel", "run_distilabel.py", (), "distilabel", 5, 18),
     )
 }
-_ALL = tuple(name for name in CLIENTS if name != "psyllm-2")
 FULL = (
-    Load(200, 64, 1100, 200, _ALL),
-    Load(50, 256, 1100, 300, tuple(name for name in CLIENTS if name != "distilabel")),
+    Load(200, 64, 1200, 200, tuple(name for name in CLIENTS if name != "psyllm-2"), beside=("replay",)),
     Load(
-        *(1000, 64, 1100, 128),
-        ("psyllm", "aiohttp", "openai", "langgraph", "data-designer"),
-        side_by_side=True,
+        *(50, 256, 500, 200),
+        ("psyllm", "psyllm-2", "replay", "aiohttp", "openai", "langgraph", "sdg-hub", "data-designer", "curator"),
     ),
+    Load(1000, 64, 1200, 128, ("psyllm", "langgraph", "data-designer"), beside=("psyllm",)),
 )
 QUICK = (
-    Load(200, 64, 100, 100, ("psyllm", "replay", "aiohttp", "openai", "langgraph", "data-designer")),
-    Load(50, 256, 100, 100, ("psyllm", "replay", "openai", "langgraph", "data-designer")),
+    Load(200, 64, 150, 200, ("psyllm", "replay", "aiohttp", "openai", "langgraph", "sdg-hub", "data-designer")),
+    Load(50, 256, 150, 200, ("psyllm", "replay", "openai", "langgraph", "sdg-hub", "data-designer")),
 )
 
 

@@ -42,7 +42,6 @@ class Summary:
 class AtLoad:
     latency_ms: float
     slots: int
-    side_by_side: bool
     summaries: tuple[Summary, ...]
 
     @property
@@ -59,7 +58,7 @@ class AtLoad:
 
 
 def summed(rows: Iterable[Row]) -> list[AtLoad]:
-    """The measurements by load and client, both in the order in which they first came; clients sorted by throughput."""
+    """The measurements by load and client, both in the order in which they first came; clients by efficiency."""
     loads: dict[tuple[float, int], dict[str, list[Row]]] = {}
     for row in rows:
         loads.setdefault((row["latency_ms"], row["slots"]), {}).setdefault(row["client"], []).append(row)
@@ -74,8 +73,7 @@ def summed(rows: Iterable[Row]) -> list[AtLoad]:
             for client, measured in clients.items()
         ]
         summaries.sort(key=lambda each: -each.median("efficiency") if each.runs else 1)
-        beside = any(row.get("side_by_side") for measured in clients.values() for row in measured)
-        found.append(AtLoad(latency_ms, slots, beside, tuple(summaries)))
+        found.append(AtLoad(latency_ms, slots, tuple(summaries)))
     return found
 
 
@@ -189,12 +187,12 @@ def _notes(load: AtLoad) -> str:
     if ours and replay:
         ratio = ours.median("efficiency") / replay.median("efficiency")
         said.append(f"psyllm reached {ratio:.2f} of the efficiency of bare aiohttp with the very same requests.")
-    if ours and load.side_by_side:
-        count = len(ours.runs)
-        said.append(
-            f"The {count} runs of psyllm went side by side, each on a server of its own:"
-            " each counts among the others' load."
-        )
+    for each in load.summaries:
+        if each.runs and each.runs[0]["side_by_side"]:
+            said.append(
+                f"The {len(each.runs)} runs of {CLIENTS[each.client].about} went side by side, each on a server of its"
+                " own: each counts among the others' load."
+            )
     if ours and (missed := max(run["missed"] for run in ours.runs)):
         said.append(f"Up to {missed} answers were not in the table and were computed while the clock ran.")
     return " ".join(said)
