@@ -213,10 +213,8 @@ def _parser() -> argparse.ArgumentParser:
 def _loads(given: argparse.Namespace) -> list[Load]:
     loads: Sequence[Load] = QUICK if given.quick else FULL
     if given.latency is not None:
-        known = next(
-            (load for load in loads if (load.latency_ms, load.slots) == (given.latency, given.slots)), loads[0]
-        )
-        loads = [replace(known, latency_ms=given.latency, slots=given.slots)]
+        known = [load for load in loads if (load.latency_ms, load.slots) == (given.latency, given.slots)]
+        loads = known or [replace(loads[0], latency_ms=given.latency, slots=given.slots, beside=())]
     changes: dict[str, Any] = {name: value for name in ("dialogues", "items") if (value := getattr(given, name))}
     if given.clients:
         changes["clients"] = tuple(name for name in CLIENTS if name in given.clients)
