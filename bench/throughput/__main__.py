@@ -3,7 +3,7 @@
 Everybody meets the same server with a fixed latency and so many slots, so that the least time is known: efficiency
 is ideal / wall. Ctrl-C keeps what was measured. bench/README.md says what is measured, and how.
 
-    python -m bench.throughput                       all of it: results in bench/results/full
+    python -m bench.throughput                       all of it: results in bench/results/throughput
     python -m bench.throughput --quick               a first look
     python -m bench.throughput --clients psyllm replay --latency 200 --slots 64 --dialogues 200 --repeats 1
 """
@@ -190,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="few dialogues, few clients, once each: about 3 minutes")
+    add("--quick", action="store_true", help="few dialogues, few clients, once each: about 3 minutes in all")
     add("--clients", nargs="+", choices=list(CLIENTS), metavar="NAME", help=f"of {', '.join(CLIENTS)}")
     add("--latency", type=float, metavar="MS", help="one load instead of several; with --slots")
     add("--slots", type=_at_least_one, help="one load instead of several; with --latency")
@@ -199,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dialogues", type=_at_least_one, help="posts that psyllm grows; default: 1200, at 50 ms 500, with --quick 150"
     )
     add("--items", type=_at_least_one, help="items of four calls that a peer makes; default: by load")
-    add("--out", type=Path, help=f"folder of the results; default: {RESULTS.relative_to(ROOT)}/full or /quick")
+    add("--out", type=Path, help=f"folder of the results; default: {RESULTS.relative_to(ROOT)}/throughput, or throughput-quick")
     add(
         "--environments",
         type=Path,
@@ -227,7 +227,7 @@ def main() -> None:
     if (given.latency is None) != (given.slots is None):
         parser.error("--latency and --slots go together, for example --latency 200 --slots 64")
     loads = _loads(given)
-    out = given.out or RESULTS / ("quick" if given.quick else "full")
+    out = given.out or RESULTS / ("throughput-quick" if given.quick else "throughput")
     repeats = given.repeats or (1 if given.quick else 3)
     with tempfile.TemporaryDirectory(prefix="psyllm-bench-") as scratch:
         session = Session(Bench(Path(scratch), Environments(given.environments.absolute())), loads, repeats)
@@ -259,7 +259,7 @@ def main() -> None:
         sys.exit(130)
     write(out, about, session.rows)
     _show(session.rows)
-    console.print(f"in {out}: throughput.md, throughput.svg, throughput.png, measurements.jsonl", soft_wrap=True)
+    console.print(f"in {out}: README.md, plot.svg, plot.png, measurements.jsonl", soft_wrap=True)
     sys.exit(130 if about.get("stopped") else 0)
 
 

@@ -84,7 +84,7 @@ def markdown(about: Row, loads: Sequence[AtLoad]) -> str:
         parts += [f"## {load.name}", _table(load)]
         parts += [f"{CLIENTS[each.client].about}: {each.failed}" for each in load.summaries if each.failed]
         parts.append(_notes(load))
-    parts.append("![efficiency, calls a second and CPU of every client](throughput.svg)")
+    parts.append("![efficiency, calls a second and CPU of every client](plot.svg)")
     parts.append(
         "psyllm grows whole dialogues (five agents, four rounds, clinical checks, journal and traces on). A peer"
         " cannot run that graph: it makes a chain of four calls an item, with requests and replies of the same mean"
@@ -206,7 +206,7 @@ PANELS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 
 def plot(loads: Sequence[AtLoad], folder: Path) -> None:
-    """throughput.svg and .png: a row a load, bars for medians, a dot for every repeat."""
+    """plot.svg and plot.png: a row a load, bars for medians, a dot for every repeat."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -245,16 +245,16 @@ def plot(loads: Sequence[AtLoad], folder: Path) -> None:
     kinds = dict.fromkeys(each.kind for _, summaries in measured for each in summaries)
     handles = [Patch(color=COLOURS[kind], label=KINDS[kind]) for kind in KINDS if kind in kinds]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    figure.savefig(folder / "throughput.svg", metadata={"Date": None})
-    figure.savefig(folder / "throughput.png", dpi=110)
+    figure.savefig(folder / "plot.svg", metadata={"Date": None})
+    figure.savefig(folder / "plot.png", dpi=110)
     pyplot.close(figure)
 
 
 def write(folder: Path, about: Row, rows: Sequence[Row]) -> None:
-    """measurements.jsonl (the facts of this call, then a line a measurement), throughput.md, .svg and .png."""
+    """measurements.jsonl (the facts of this call, then a line a measurement), README.md and the plot."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(line) + "\n" for line in (about, *rows)]
     (folder / "measurements.jsonl").write_text("".join(lines), encoding="utf-8")
     loads = summed(rows)
-    (folder / "throughput.md").write_text(markdown(about, loads), encoding="utf-8")
+    (folder / "README.md").write_text(markdown(about, loads), encoding="utf-8")
     plot(loads, folder)

@@ -48,9 +48,9 @@ def test_the_graph_runs_end_to_end_and_ctrl_c_keeps_what_was_measured(tmp_path: 
         ours[name] for name in ("calls", "request_bytes", "reply_bytes", "chain")
     ]
     assert "langgraph could not be installed" in aiohttp_row["failed"]
-    page = (tmp_path / "out" / "throughput.md").read_text()
+    page = (tmp_path / "out" / "README.md").read_text()
     assert "Stopped after" in page and "langgraph could not be installed" in page
-    assert (tmp_path / "out" / "throughput.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "out" / "plot.svg").read_text().startswith("<?xml")
 
 
 async def test_no_more_requests_hold_a_slot_than_there_are() -> None:
