@@ -199,7 +199,11 @@ def _parser() -> argparse.ArgumentParser:
         "--dialogues", type=_at_least_one, help="posts that psyllm grows; default: 1200, at 50 ms 500, with --quick 150"
     )
     add("--items", type=_at_least_one, help="items of four calls that a peer makes; default: by load")
-    add("--out", type=Path, help=f"folder of the results; default: {RESULTS.relative_to(ROOT)}/throughput, or throughput-quick")
+    add(
+        "--out",
+        type=Path,
+        help=f"folder of the results; default: {RESULTS.relative_to(ROOT)}/throughput, or throughput-quick",
+    )
     add(
         "--environments",
         type=Path,
