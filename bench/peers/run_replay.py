@@ -22,6 +22,7 @@ Chain = list[tuple[int, bytes]]
 parser = argparse.ArgumentParser()
 parser.add_argument("--base-url", required=True)
 parser.add_argument("--chains", type=Path, required=True, help="pickled: a list of (round, request bytes) a dialogue")
+parser.add_argument("--dialogues", type=int, help="of those, the first so many")
 parser.add_argument("--concurrency", type=int, required=True)
 given = parser.parse_args()
 
@@ -42,4 +43,5 @@ async def replay(chains: list[Chain]) -> None:
     clock.tell(len(chains), chain=max(map(len, chains)))
 
 
-uvloop.run(replay(pickle.loads(given.chains.read_bytes())))  # noqa: S301 (our own file)
+recorded: list[Chain] = pickle.loads(given.chains.read_bytes())  # noqa: S301 (our own file)
+uvloop.run(replay(recorded[: given.dialogues]))

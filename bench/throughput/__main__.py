@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -91,9 +92,9 @@ class Session:
             return row | {"failed": why}
         try:
             return row | measure(self.bench, client, load)
-        except Failure as failure:
-            self._cannot[where] = str(failure)
-            return row | {"failed": str(failure)}
+        except (Failure, OSError, ValueError) as error:
+            self._cannot[where] = str(error)
+            return row | {"failed": str(error)}
 
     def _all(self, load: Load, client: Client) -> list[Row]:
         with ThreadPoolExecutor(self.repeats) as pool:
@@ -233,6 +234,7 @@ def main() -> None:
     loads = _loads(given)
     out = given.out or RESULTS / ("throughput-quick" if given.quick else "throughput")
     repeats = given.repeats or (1 if given.quick else 3)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # keeps what was measured, as Ctrl-C does
     with tempfile.TemporaryDirectory(prefix="psyllm-bench-") as scratch:
         session = Session(Bench(Path(scratch), Environments(given.environments.absolute())), loads, repeats)
         about = described() | {"arguments": sys.argv[1:], "repeats": repeats}

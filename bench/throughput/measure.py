@@ -134,10 +134,12 @@ def measure(bench: Bench, client: Client, load: Load, *, keep_run: Path | None =
 def _command(bench: Bench, client: Client, load: Load, address: str, home: Path) -> list[str]:
     command = [str(bench.environments.python(client)), str(PEERS / client.script), *client.flags]
     command += [f"--concurrency={load.slots}"]
-    if client.script == "run_psyllm.py":
-        return [*command, f"--base-url={address}/v1", f"--posts={bench.posts}", f"--run={home / 'run'}"]
-    if client.script == "run_replay.py":
-        return [*command, f"--base-url={address}/v1", f"--chains={bench.chains}"]
+    if client.grows:
+        command += [f"--base-url={address}/v1", f"--dialogues={load.dialogues}"]
+        replay = client.script == "run_replay.py"
+        return command + (
+            [f"--chains={bench.chains}"] if replay else [f"--posts={bench.posts}", f"--run={home / 'run'}"]
+        )
     plain = [f"--base-url={address}/plain/v1", f"--items={load.items}", f"--system-bytes={bench.system_bytes}"]
     return [*command, *plain]
 
@@ -163,7 +165,7 @@ def _ran(
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        patience = 120 + 8 * client.seconds(load)
+        patience = 120 + 5 * client.seconds(load)
         try:
             process.wait(patience)
         except subprocess.TimeoutExpired:
