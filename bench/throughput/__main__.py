@@ -53,15 +53,12 @@ class Session:
         self._left = list(self._planned())
 
     def _planned(self) -> Iterator[tuple[Load, Client, int]]:
-        """Round-robin over clients within each repeat; what runs side by side comes last, as one."""
-        for repeat in range(1, self.repeats + 1):
+        """Round-robin over clients within each repeat; what runs side by side comes after the first one, as one (0)."""
+        for repeat in (1, 0, *range(2, self.repeats + 1)):
             for load in self.loads:
-                yield from ((load, CLIENTS[name], repeat) for name in load.clients if not self._beside(load, name))
-        for load in self.loads:
-            yield from ((load, CLIENTS[name], 0) for name in load.clients if self._beside(load, name))
-
-    def _beside(self, load: Load, name: str) -> bool:
-        return name in load.beside and self.repeats > 1
+                beside = [name for name in load.clients if name in load.beside and self.repeats > 1]
+                now = beside if repeat == 0 else [name for name in load.clients if name not in beside]
+                yield from ((load, CLIENTS[name], repeat) for name in now)
 
     @property
     def planned(self) -> int:

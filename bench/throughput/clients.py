@@ -93,7 +93,7 @@ FULL = (
     Load(200, 64, 1200, 200, tuple(name for name in CLIENTS if name != "psyllm-2"), beside=("replay",)),
     Load(
         *(50, 256, 500, 200),
-        ("psyllm", "psyllm-2", "replay", "aiohttp", "openai", "langgraph", "sdg-hub", "data-designer", "curator"),
+        ("psyllm", "psyllm-2", "replay", "aiohttp", "openai", "langgraph", "sdg-hub", "data-designer"),
     ),
     Load(1000, 64, 1200, 128, ("psyllm", "langgraph", "data-designer"), beside=("psyllm",)),
 )
