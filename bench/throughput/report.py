@@ -12,6 +12,8 @@ from typing import Any
 from bench.throughput.clients import CLIENTS
 
 Row = dict[str, Any]
+BUSY = 0.4
+"""Cores that others may use before the page warns of it."""
 COLOURS = {"psyllm": "#0b7a75", "bare": "#9aa5ae", "library": "#5b7db1", "engine": "#c8553d"}
 KINDS = {"psyllm": "psyllm", "bare": "no framework", "library": "SDK or graph alone", "engine": "other engines"}
 
@@ -100,10 +102,19 @@ def _facts(about: Row, loads: Sequence[AtLoad]) -> str:
         kb = [sizes[0].median(name) / 1000 for name in ("request_bytes", "reply_bytes")]
         size = f" Mean request and reply of psyllm: {kb[0]:.1f} and {kb[1]:.2f} kB."
     ended = f" Stopped after {about['measured']} of {about['planned']} measurements." if about.get("stopped") else ""
+    busy = max((run["other_cores"] or 0 for load in loads for each in load.summaries for run in each.runs), default=0)
+    if busy > BUSY:
+        ended += (
+            f"\n\n**The machine was not idle: other processes kept up to {busy:.1f} of its {about['cores']} cores busy."
+            " Efficiency and calls a second say little, and CPU a call comes out higher.**"
+        )
+    repeats = (
+        "one run each" if about["repeats"] == 1 else f"medians of {about['repeats']} repeats, clients in turn in each"
+    )
     return (
         f"Commit {about['commit']}, Python {about['python']}, {about['cores']} cores of {about['cpu']},"
-        f" {about['system']}; load at the start {about['load_at_start'][0]:g}; {about['minutes']:.0f} minutes."
-        f" Medians of {about['repeats']} repeats, clients in turn within each.{size}{ended}"
+        f" {about['system']}; load at the start {about['load_at_start'][0]:g}; {about['minutes']:.0f} minutes;"
+        f" {repeats}.{size}{ended}"
     )
 
 
@@ -229,7 +240,8 @@ def plot(loads: Sequence[AtLoad], folder: Path) -> None:
         for axes, (figure_name, title, text) in zip(row, PANELS, strict=True):
             medians = [each.median(figure_name) for each in summaries]
             axes.barh(names, medians, color=[COLOURS[each.kind] for each in summaries], height=0.7)
-            top = 1.0 if figure_name == "efficiency" else max(medians)
+            dots = [run[figure_name] for each in summaries for run in each.runs]
+            top = 1.0 if figure_name == "efficiency" else max(dots)
             for place, (each, value) in enumerate(zip(summaries, medians, strict=True)):
                 values = [run[figure_name] for run in each.runs]
                 axes.plot(values, [place] * len(values), ".", color="black", markersize=3)
