@@ -15,7 +15,7 @@ from functools import cache
 from typing import Generic, Literal, TypeVar
 
 from agents import safety
-from agents.words import any_of, found, listed, overlap, plain, run, sentences, words_of
+from agents.words import WholeWords, any_of, found, listed, overlap, plain, run, sentences, words_of
 from clinical import Knowledge
 from prompts.library import Modality
 from psyllm.reasons import codes_for, meaning
@@ -212,12 +212,12 @@ class _ReplyCase:
         return [turn.reply.text for turn in self.turns[:-1] if turn.reply]
 
     @property
-    def labels(self) -> re.Pattern[str]:
+    def labels(self) -> WholeWords:
         return _labels_of(self.knowledge)
 
 
 @cache
-def _labels_of(knowledge: Knowledge) -> re.Pattern[str]:
+def _labels_of(knowledge: Knowledge) -> WholeWords:
     return any_of(tuple(re.escape(label) for label in sorted(knowledge.labels, key=len, reverse=True)))
 
 
@@ -254,7 +254,7 @@ def _overclaimed(case: _ReplyCase) -> Iterator[str]:
     for sentence in sentences(_without_quotes(plain(case.reply.reasoning))):
         about: set[str] = set()
         for clause in _CLAUSES.split(sentence):
-            named = case.labels.findall(clause)
+            named = [label[0] for label in case.labels.finditer(clause)]
             about = {disorder_of[label.lower()] for label in named} or about
             masked = case.labels.sub(_MARK, clause)
             for claim, verdicts in _ENOUGH.items():
@@ -344,7 +344,7 @@ def _advice(case: _ReplyCase) -> list[str]:
 
 
 def _suggestions(sentence: str) -> int:
-    told = len(listed("suggestion").findall(sentence)) or bool(listed("imperative").match(sentence))
+    told = len(list(listed("suggestion").finditer(sentence))) or bool(listed("imperative").match(sentence))
     return told and told + len(re.findall(r",\s(?:and |or )?\w+ing\b", sentence))
 
 

@@ -62,7 +62,7 @@ class DiagnosisReply(BaseModel):
         return (*evidence, *facts)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def diagnosis_schema(knowledge: Knowledge, disorders: tuple[str, ...]) -> type[DiagnosisReply]:
     """The answer's schema with the criteria and facts of these disorders, and every risk domain."""
     criteria, facts = knowledge.criterion_ids_of(disorders), knowledge.fact_names_of(disorders)

@@ -86,10 +86,13 @@ class PlanReply(BaseModel):
         return self
 
 
-@lru_cache(maxsize=64)
-def plan_schema(ids: tuple[str, ...], min_rounds: int, max_rounds: int) -> type[PlanReply]:
-    """The answer's schema for these modality ids and round bounds."""
-    choice = one_of(ids)
+@lru_cache(maxsize=128)
+def plan_schema(ids: frozenset[str], first: str, min_rounds: int, max_rounds: int) -> type[PlanReply]:
+    """The answer's schema for these modality ids and round bounds.
+
+    It does not show their order, so that few schemas serve a run: servers keep the grammar of each.
+    """
+    choice = one_of(sorted(ids))
     rejected = create_model("Rejected", __base__=RejectedReply, id=(choice, ...))
     schema = create_model(
         "plan",
@@ -98,7 +101,7 @@ def plan_schema(ids: tuple[str, ...], min_rounds: int, max_rounds: int) -> type[
         chosen=(choice, ...),
         rejected=(list_of(rejected), Field(min_length=min(1, len(ids) - 1), max_length=min(3, len(ids) - 1))),
     )
-    schema.first = ids[0]
+    schema.first = first
     return schema
 
 
@@ -122,7 +125,8 @@ async def plan(cast: Cast, step: Step, post: Post, candidates: Sequence[Modality
         ),
         refs=(role.ref,),
     )
-    answer, _ = await cast.asker.ask(step, prompt, plan_schema(ids, rules.min_rounds, rules.max_rounds))
+    schema = plan_schema(frozenset(ids), ids[0], rules.min_rounds, rules.max_rounds)
+    answer, _ = await cast.asker.ask(step, prompt, schema)
     return answer
 
 

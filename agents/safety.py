@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from agents.words import LISTS, any_of, found, listed, plain, sentences, words_of
+from agents.words import LISTS, WholeWords, any_of, found, listed, plain, sentences, words_of
 from clinical import Knowledge
 from clinical.risk import contacts_due, rung, worst
 from clinical.schema import Rung
@@ -81,7 +81,7 @@ def contracts(text: str) -> Iterator[str]:
     yield from _meant(listed("forbidden"), plain(text))
 
 
-def _meant(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+def _meant(pattern: re.Pattern[str] | WholeWords, text: str) -> Iterator[str]:
     """Matches without a negator in the few words before them: "I won't ask you to promise me" is no contract."""
     for sentence in sentences(text):
         for match in pattern.finditer(sentence):

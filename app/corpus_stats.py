@@ -47,8 +47,8 @@ def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Pat
         raise UsageError(f"{figure_folder} exists", hint="give another --figures, or remove it")
     labels = sorted(map(re.escape, Knowledge.load().labels), key=len, reverse=True)
     patterns = Patterns(
-        leak=listed("instruction_leak"),
-        stock=listed("stock_opening"),
+        leak=listed("instruction_leak").exact,
+        stock=listed("stock_opening").exact,
         labels=re.compile(rf"(?<!\w)(?:{'|'.join(labels)})(?!\w)", re.IGNORECASE),
     )
     names = _names(sources)

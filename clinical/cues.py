@@ -37,7 +37,7 @@ def patterns_of(disorders: Iterable[Disorder], factors: Iterable[Factor]) -> Ite
     """All that this module looks for."""
     for disorder in disorders:
         yield from disorder.cues
-        yield from (criterion.mention for criterion in disorder.criteria if criterion.mention)
+        yield from disorder.mentions
     for factor in factors:
         yield from factor.cues
         yield from (pattern for part in factor.all_of for pattern in part)
@@ -89,9 +89,7 @@ def hits(owners: Owners, sentences: Iterable[str], patterns: Patterns) -> dict[s
 def _weakly(disorders: Mapping[str, Disorder], sentences: Sequence[str], patterns: Patterns) -> list[str]:
     """Those of which two criteria or more share a word with the sentences, most first, and the common ones."""
     found = patterns.found(" ".join(sentences))
-    shared = {
-        name: sum(criterion.mention in found for criterion in disorder.criteria) for name, disorder in disorders.items()
-    }
+    shared = {name: sum(mention in found for mention in disorder.mentions) for name, disorder in disorders.items()}
     named = [name for name, disorder in disorders.items() if shared[name] > 1 or disorder.common]
     return sorted(named or list(disorders)[:1], key=lambda name: (-shared[name], not disorders[name].common))
 

@@ -95,7 +95,7 @@ def grade(
                 found = max(found, _confirmed(domain, question, sentence.text))
             grounds.append((found, (sentence.n,)))
             level = max(level, found)
-        question = _last_question(turn)
+        question = _last_question(turn.reply.text) if turn.reply else ""
     spoken = {sentence.n for turn in turns for sentence in turn.client}
     top = len(domain.levels) - 1
     left = [risk for risk in proposed if not risk.sentences or not set(cleared).issuperset(risk.sentences)]
@@ -122,9 +122,10 @@ def _confirmed(domain: Domain, question: str, answer: str) -> int:
     return max(asked, default=0)
 
 
-def _last_question(turn: Turn) -> str:
-    """The last question of the turn's reply, normalised; '' without one."""
-    said = re.split(r"(?<=[.!?])\s+", turn.reply.text) if turn.reply else []
+@lru_cache(maxsize=1024)
+def _last_question(reply: str) -> str:
+    """The last question of a reply, normalised; '' without one."""
+    said = re.split(r"(?<=[.!?])\s+", reply)
     return next((normal(sentence) for sentence in reversed(said) if "?" in sentence), "")
 
 

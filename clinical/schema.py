@@ -138,6 +138,11 @@ class Disorder(Matter):
     """Keys of the list of sources in clinical/README.md."""
     verified: Verified
 
+    @cached_property
+    def mentions(self) -> tuple[re.Pattern[str], ...]:
+        """Those of its criteria that have words."""
+        return tuple(criterion.mention for criterion in self.criteria if criterion.mention)
+
     def blocks(self) -> dict[System, Block]:
         """The systems that know this disorder."""
         both: dict[System, Block | None] = {"dsm5tr": self.dsm5tr, "icd11": self.icd11}

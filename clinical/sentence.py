@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 _MARKS = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"'})
 _JOINTS = re.compile(
@@ -171,6 +172,7 @@ _UNMOVED = r"(?:bother|scare|worry|upset|faze|trouble|frighten|affect)"
 _NOT_FINE = re.compile(rf"\b(?:used to|until|before|was|were|if|as|pretend\w*|{_NEGATOR})\b")
 
 
+@lru_cache(maxsize=4096)
 def normal(text: str) -> str:
     """NFKC, lower case, straight quotation marks, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).translate(_MARKS).lower().split())

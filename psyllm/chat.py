@@ -7,6 +7,7 @@ and truncated bodies. A refused key or an unknown model is not retried: it ends 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -83,6 +84,8 @@ class Chat(ChatOpenAI):
             message.get("reasoning_content") or message.get("reasoning") or ""
         )
         return result
+
+    _agenerate.__signature__ = inspect.signature(_agenerate)  # type: ignore[attr-defined]  # LangChain asks at each call
 
     async def _post(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         key = self.openai_api_key.get_secret_value() if self.openai_api_key else "none"  # type: ignore[union-attr]

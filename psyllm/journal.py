@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,7 +61,9 @@ def held(folder: Path, shard: int = 0) -> FileLock:
         raise Failure("store", f"cannot write {folder}: {error.strerror}", hint="give another --run") from error
 
 
+@lru_cache(maxsize=2048)
 def text_hash(text: str) -> bytes:
+    """SHA-256. Most parts of a prompt have been sent before."""
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -49,8 +49,7 @@ class Asked:
         self.system = next((text for role, text in self.messages if role == "system"), "")
         self.user = next((text for role, text in self.messages if role == "user"), "")
         self.corrected = any(role == "assistant" for role, _ in self.messages)
-        answered_by = (body.get("model"), body["messages"], body.get("seed"), body.get("response_format"))
-        self.rng = random.Random(digest(seed, *answered_by))
+        self.rng = random.Random(digest(seed, body.get("model"), body["messages"], body.get("seed")))
 
     def block(self, tag: str) -> str:
         """The text between <tag> and </tag>, '' if there is no such block. Only whole lines open a block."""

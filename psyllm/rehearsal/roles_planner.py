@@ -30,7 +30,7 @@ def plan(asked: Asked) -> dict[str, Any]:
     people = [match.lower() for match in pattern(cues["people"]).findall(post)]
     voice.slots = _slots(voice, people, _nouns(post))
     rng = asked.rng
-    chosen, *others = asked.options("chosen") or ["any"]
+    chosen, *others = _candidates(asked)
     shown = [theme.replace("_", " ") for theme in themes] or [emotion]
     theme, theme_two = shown[0], next((name for name in [*shown[1:], emotion] if name != shown[0]), "something unsaid")
     voice.slots |= {"theme": theme, "theme_two": theme_two, "modality": chosen.replace("_", " ")}
@@ -121,6 +121,15 @@ def _themes(post: str) -> list[str]:
 def _ranked(post: str, table: dict[str, list[str]]) -> list[str]:
     found = {name: hits(post, listed) for name, listed in table.items()}
     return sorted((name for name, count in found.items() if count), key=lambda name: -found[name])
+
+
+def _candidates(asked: Asked) -> list[str]:
+    """The enum's values, in the order in which the task lists them."""
+    ids = asked.options("chosen") or ["any"]
+    one = rf"\b(?:{'|'.join(map(re.escape, ids))})\b"
+    task = asked.user.rpartition("</post>")[2]
+    listed = re.search(rf"{one}(?:\W+{one}){{{len(ids) - 1}}}", task)
+    return re.findall(one, listed[0]) if listed else ids
 
 
 def _first(post: str, table: dict[str, list[str]], fallback: str) -> str:

@@ -17,7 +17,7 @@ from clinical import Knowledge
 from psyllm.forms import form_of
 
 SCHEMAS: dict[str, type[BaseModel]] = {
-    "plan": plan_schema(("act", "cbt", "mi"), 2, 4),
+    "plan": plan_schema(frozenset(("act", "cbt", "mi")), "cbt", 2, 4),
     "patient_turn": PatientReply,
     "diagnosis": diagnosis_schema(Knowledge.load(), ("mdd", "gad")),
     "reply": reply_schema(("thought_record", "worry_time"), native=False),

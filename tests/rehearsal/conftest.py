@@ -75,7 +75,8 @@ class Table:
 
     def plan(self, text: str, seed: int = 0) -> Any:
         order = random.Random(seed).sample(list(TECHNIQUES), len(TECHNIQUES))
-        return self.ask(plan_schema(tuple(order), 2, 4), post_block(Post(id="p", text=text)), "Plan.", seed=seed)
+        schema = plan_schema(frozenset(order), order[0], 2, 4)
+        return self.ask(schema, post_block(Post(id="p", text=text)), f"Candidates: {', '.join(order)}.", seed=seed)
 
     def speak(self, plan: CasePlan, turns: Sequence[Turn], seed: int = 0) -> Turn:
         parts = (client_block(plan.profile, plan.rounds), *transcript(turns, numbered=False), TRANSCRIPT_END, "Speak.")
