@@ -19,7 +19,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--base-url", required=True)
 parser.add_argument("--posts", type=Path, required=True)
 parser.add_argument("--run", type=Path, required=True)
-parser.add_argument("--dialogues", type=int, help="of the posts, the first so many")
+parser.add_argument("--posts-used", type=int, help="the first so many")
 parser.add_argument("--concurrency", type=int, required=True)
 parser.add_argument("--workers", type=int, default=1)
 given = parser.parse_args()
@@ -33,7 +33,7 @@ settings.write_text(
 options = GrowOptions(
     posts=[given.posts],
     run=given.run,
-    limit=given.dialogues,
+    limit=given.posts_used,
     profile="bench",
     rounds="4",
     concurrency=given.concurrency,

@@ -22,7 +22,7 @@ Chain = list[tuple[int, bytes]]
 parser = argparse.ArgumentParser()
 parser.add_argument("--base-url", required=True)
 parser.add_argument("--chains", type=Path, required=True, help="pickled: a list of (round, request bytes) a dialogue")
-parser.add_argument("--dialogues", type=int, help="of those, the first so many")
+parser.add_argument("--posts-used", type=int, help="those of the first so many posts")
 parser.add_argument("--concurrency", type=int, required=True)
 given = parser.parse_args()
 
@@ -44,4 +44,4 @@ async def replay(chains: list[Chain]) -> None:
 
 
 recorded: list[Chain] = pickle.loads(given.chains.read_bytes())  # noqa: S301 (our own file)
-uvloop.run(replay(recorded[: given.dialogues]))
+uvloop.run(replay(recorded[: given.posts_used]))

@@ -28,11 +28,13 @@ from rich.table import Table
 from bench.throughput.clients import CALLS, CLIENTS, FULL, QUICK, Client, Environments, Load
 from bench.throughput.machine import ROOT, described, frozen
 from bench.throughput.measure import Bench, measure
-from bench.throughput.recording import system_bytes, write_chains, write_posts
+from bench.throughput.recording import four_rounds, system_bytes, write_chains, write_posts
 from bench.throughput.report import Row, goals, summed, write
 from psyllm.errors import Failure
 
 RESULTS = ROOT / "bench" / "results"
+MORE = 1.4
+"""Posts that are recorded for each dialogue of four rounds: some end before, accepted or not."""
 RECORDED_S = 0.005
 """Guessed: what one call takes while it is recorded."""
 console = Console(highlight=False, markup=False)
@@ -118,17 +120,21 @@ class Session:
         ours = [load for load in self.loads if any(CLIENTS[name].grows for name in load.clients)]
         if not ours:
             return
-        count = max(load.dialogues for load in ours)
+        count = 3 + round(MORE * max(load.dialogues for load in ours))
         write_posts(self.bench.posts, count)
         run = self.bench.scratch / "recorded"
-        with console.status(f"recording the calls of {count} dialogues: about {_minutes(RECORDED_S * count * CALLS)}"):
+        with console.status(
+            f"recording the calls of {count} dialogues: about {_minutes(RECORDED_S * count * CALLS / MORE)}"
+        ):
             told = measure(self.bench, CLIENTS["psyllm"], Load(0, 64, count, 0, ()), keep_run=run)
+            self.bench.whole = four_rounds(run)
             if any("replay" in load.clients for load in ours):
                 write_chains(self.bench.chains, run, self.bench.answers)
         self.bench.request_bytes, self.bench.reply_bytes = told["request_bytes"], told["reply_bytes"]
         self.bench.system_bytes = system_bytes(told["request_bytes"], told["reply_bytes"])
         console.print(
-            f"recorded {told['calls']:,} calls of {told['done']} dialogues, {told['accepted']} of them accepted;"
+            f"recorded {told['calls']:,} calls of {told['done']} dialogues, {told['four_rounds']} of four rounds,"
+            f" {told['accepted']} accepted;"
             f" {told['request_bytes'] / 1000:.1f} kB a request, {told['reply_bytes']:.0f} bytes a reply",
             soft_wrap=True,
         )
@@ -194,7 +200,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--slots", type=_at_least_one, help="one load instead of several; with --latency")
     add("--repeats", type=_at_least_one, help="default: 3, with --quick 1")
     add(
-        "--dialogues", type=_at_least_one, help="posts that psyllm grows; default: 1200, at 50 ms 500, with --quick 150"
+        "--dialogues",
+        type=_at_least_one,
+        help="of four rounds, by psyllm; default: 1000, at 50 ms 400, with --quick 120",
     )
     add("--items", type=_at_least_one, help="items of four calls that a peer makes; default: by load")
     add(

@@ -13,8 +13,8 @@ from typing import Literal
 from psyllm.errors import Failure
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
-CALLS = 20.5
-"""Of one dialogue of psyllm, in the mean: for guesses."""
+CALLS = 24
+"""For one dialogue of four rounds, with those that end before: for guesses."""
 Kind = Literal["psyllm", "bare", "library", "engine"]
 
 
@@ -25,7 +25,7 @@ class Load:
     latency_ms: float
     slots: int
     dialogues: int
-    """Posts that psyllm grows, of which some seven in eight come to four rounds."""
+    """Of four rounds, by psyllm; it grows as many posts as that takes."""
     items: int
     """Of four calls each, for the peers."""
     clients: tuple[str, ...]
@@ -90,16 +90,16 @@ CLIENTS = {
     )
 }
 FULL = (
-    Load(200, 64, 1200, 200, tuple(name for name in CLIENTS if name != "psyllm-2"), beside=("replay",)),
+    Load(200, 64, 1000, 200, tuple(name for name in CLIENTS if name != "psyllm-2"), beside=("replay",)),
     Load(
-        *(50, 256, 500, 200),
+        *(50, 256, 400, 200),
         ("psyllm", "psyllm-2", "replay", "aiohttp", "openai", "langgraph", "sdg-hub", "data-designer"),
     ),
-    Load(1000, 64, 1200, 128, ("psyllm", "langgraph", "data-designer"), beside=("psyllm",)),
+    Load(1000, 64, 1000, 128, ("psyllm", "langgraph", "data-designer"), beside=("psyllm",)),
 )
 QUICK = (
-    Load(200, 64, 150, 200, ("psyllm", "replay", "aiohttp", "openai", "langgraph", "sdg-hub", "data-designer")),
-    Load(50, 256, 150, 200, ("psyllm", "replay", "openai", "langgraph", "sdg-hub", "data-designer")),
+    Load(200, 64, 120, 200, ("psyllm", "replay", "aiohttp", "openai", "langgraph", "sdg-hub", "data-designer")),
+    Load(50, 256, 120, 200, ("psyllm", "replay", "openai", "langgraph", "sdg-hub", "data-designer")),
 )
 
 

@@ -46,6 +46,8 @@ class Bench:
     request_bytes: float = 11_000
     reply_bytes: float = 900
     system_bytes: int = 10_000
+    whole: list[int] = field(default_factory=list)
+    """Posts that were grown when the first, second, third ... dialogue of four rounds was among them."""
     running: list[subprocess.Popen[Any]] = field(default_factory=list)
     """Clients under way, for whoever must end them."""
 
@@ -60,6 +62,12 @@ class Bench:
     @property
     def chains(self) -> Path:
         return self.scratch / "chains.pickle"
+
+    def posts_for(self, dialogues: int) -> int:
+        """How many posts give so many dialogues of four rounds; as many before that is known."""
+        if not self.whole:
+            return dialogues
+        return self.whole[min(dialogues, len(self.whole)) - 1]
 
     def stop(self) -> None:
         """End the clients under way, with their children."""
@@ -135,7 +143,7 @@ def _command(bench: Bench, client: Client, load: Load, address: str, home: Path)
     command = [str(bench.environments.python(client)), str(PEERS / client.script), *client.flags]
     command += [f"--concurrency={load.slots}"]
     if client.grows:
-        command += [f"--base-url={address}/v1", f"--dialogues={load.dialogues}"]
+        command += [f"--base-url={address}/v1", f"--posts-used={bench.posts_for(load.dialogues)}"]
         replay = client.script == "run_replay.py"
         return command + (
             [f"--chains={bench.chains}"] if replay else [f"--posts={bench.posts}", f"--run={home / 'run'}"]

@@ -39,8 +39,7 @@ def chains(run: Path, answers: Path) -> list[list[tuple[int, bytes]]]:
     with closing(sqlite3.connect(answers)) as db:
         requests: dict[bytes, bytes] = dict(db.execute("SELECT asked, request FROM answers"))
     with Run(run) as opened:
-        found = [list(_requests(opened, dialogue.id, requests)) for dialogue in opened.dialogues()]
-    return [chain for chain in found if chain]
+        return [list(_requests(opened, dialogue.id, requests)) for dialogue in opened.dialogues()]
 
 
 def _requests(run: Run, dialogue_id: str, requests: dict[bytes, bytes]) -> Iterator[tuple[int, bytes]]:
@@ -49,6 +48,12 @@ def _requests(run: Run, dialogue_id: str, requests: dict[bytes, bytes]) -> Itera
         if request is None:
             raise Failure("store", f"the request of {dialogue_id} at {call.path} was not seen by the server")
         yield call.round, request
+
+
+def four_rounds(run: Path) -> list[int]:
+    """At how many posts the first, second, third ... dialogue of four rounds is among them."""
+    with Run(run) as opened:
+        return [grown for grown, dialogue in enumerate(opened.dialogues(), 1) if len(dialogue.turns) == 4]
 
 
 def write_chains(file: Path, run: Path, answers: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_graph_runs_end_to_end_and_ctrl_c_keeps_what_was_measured(tmp_path: 
     assert about["stopped"] and about["measured"] == len(rows) >= 3 and about["cores"] == os.cpu_count()
     ours, replay, aiohttp_row = rows[:3]
     assert [row["client"] for row in rows[:3]] == list(CLIENTS)
-    assert ours["done"] == ours["four_rounds"] == 3 and ours["missed"] == 0
+    assert ours["done"] >= ours["four_rounds"] == 3 and ours["missed"] == 0
     assert ours["slot_s"] >= ours["calls"] * 0.005 and 0 < ours["efficiency"] < 1
     assert [replay[name] for name in ("calls", "request_bytes", "reply_bytes", "chain")] == [
         ours[name] for name in ("calls", "request_bytes", "reply_bytes", "chain")
