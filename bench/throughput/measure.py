@@ -33,7 +33,6 @@ _QUIET = {
     "NEMO_TELEMETRY_ENABLED": "false",
     "CURATOR_DISABLE_RICH_DISPLAY": "1",
     "OPENAI_API_KEY": "none",
-    "PYTHONPATH": str(ROOT),
 }
 
 
@@ -158,6 +157,7 @@ def _ran(
     """What the client told of itself, and what the machine did meanwhile."""
     # some packages write to a home folder, and only what is theirs must be there
     env = {**os.environ, **_QUIET, "HOME": str(home), "HF_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    env["PYTHONPATH"] = "" if client.environment else str(ROOT)  # our packages have names that others have too
     load_before, busy, since = os.getloadavg()[0], busy_s(), time.perf_counter()
     with (home / "output").open("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(

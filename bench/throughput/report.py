@@ -226,6 +226,8 @@ def plot(loads: Sequence[AtLoad], folder: Path) -> None:
 
     measured = [(load, [each for each in reversed(load.summaries) if each.runs]) for load in loads]
     measured = [(load, summaries) for load, summaries in measured if summaries]
+    if not measured:
+        return
     heights = [len(summaries) + 1.6 for _, summaries in measured]
     pyplot.rcParams.update({"font.size": 9, "svg.hashsalt": "psyllm", "svg.fonttype": "none"})
     figure, grid = pyplot.subplots(
