@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Generic, Literal, TypeVar
@@ -26,6 +26,7 @@ from psyllm.records import (
     Critique,
     Decision,
     Finding,
+    Mode,
     Post,
     Reason,
     Reply,
@@ -228,7 +229,7 @@ def _quotes(text: str) -> list[str]:
     return [*_CURLY.findall(text), *_STRAIGHT.findall(_CURLY.sub(" ", text))]
 
 
-def _without_quotes(text: str) -> str:
+def without_quotes(text: str) -> str:
     return _STRAIGHT.sub(" ", _CURLY.sub(" ", text))
 
 
@@ -251,7 +252,7 @@ _ENOUGH = {"claims_met": {"met"}, "claims_provisional": {"met", "provisional"}}
 
 def _overclaimed(case: _ReplyCase) -> Iterator[str]:
     disorder_of = case.knowledge.labels
-    for sentence in sentences(_without_quotes(plain(case.reply.reasoning))):
+    for sentence in sentences(without_quotes(plain(case.reply.reasoning))):
         about: set[str] = set()
         for clause in _CLAUSES.split(sentence):
             named = [label[0] for label in case.labels.finditer(clause)]
@@ -293,9 +294,9 @@ def _no_verdict(case: _ReplyCase) -> Iterator[str]:
         yield "the reasoning does not say what is and is not supported"
 
 
-def _labels(case: _ReplyCase) -> Iterator[str]:
-    yield from found(case.labels, case.reply.text)
-    yield from found(listed("manual_words"), case.reply.text)
+def _labels(knowledge: Knowledge, text: str) -> Iterator[str]:
+    yield from found(_labels_of(knowledge), text)
+    yield from found(listed("manual_words"), text)
 
 
 def _unknown_technique(case: _ReplyCase) -> Iterator[str]:
@@ -333,10 +334,8 @@ def _repeated(case: _ReplyCase) -> Iterator[str]:
             yield case.reply.text
 
 
-def _advice(case: _ReplyCase) -> list[str]:
-    if case.now.mode in SAFETY_MODES:
-        return []
-    text = plain(case.reply.text)
+def _advice(_: Knowledge, reply: str) -> list[str]:
+    text = plain(reply)
     items = re.findall(r"^\s*(?:[-*•]|\d+[.)])\s.*", text, re.MULTILINE)
     pieces = {sentence: _suggestions(sentence) for sentence in sentences(text) if "?" not in sentence}
     advice = [sentence for sentence, count in pieces.items() if count]
@@ -346,6 +345,23 @@ def _advice(case: _ReplyCase) -> list[str]:
 def _suggestions(sentence: str) -> int:
     told = len(list(listed("suggestion").finditer(sentence))) or bool(listed("imperative").match(sentence))
     return told and told + len(re.findall(r",\s(?:and |or )?\w+ing\b", sentence))
+
+
+def _self_claims(_: Knowledge, text: str) -> Iterator[str]:
+    return found(listed("self_claim"), without_quotes(text))
+
+
+OF_WORDS: Mapping[str, Callable[[Knowledge, str], Iterable[str]]] = {
+    "label_in_reply": _labels,
+    "self_claim": _self_claims,
+    "advice_pile_up": _advice,
+}
+"""Reason code -> the check of a reply that needs its words alone."""
+
+
+def _words_of(code: str, *, spared: Collection[Mode] = ()) -> Callable[[_ReplyCase], Iterable[str]]:
+    """A check of words alone as one of a case, which modes may spare."""
+    return lambda case: () if case.now.mode in spared else OF_WORDS[code](case.knowledge, case.reply.text)
 
 
 _REPLY = _Table[_ReplyCase](
@@ -362,12 +378,12 @@ _REPLY = _Table[_ReplyCase](
         "verdict_overclaimed": _overclaimed,
         "verdict_absent": _no_verdict,
         "quote_not_verbatim": _invented_quotes,
-        "instruction_leak": lambda case: found(listed("instruction_leak"), _without_quotes(case.reply.reasoning)),
-        "label_in_reply": _labels,
-        "self_claim": lambda case: found(listed("self_claim"), _without_quotes(case.reply.text)),
+        "instruction_leak": lambda case: found(listed("instruction_leak"), without_quotes(case.reply.reasoning)),
+        "label_in_reply": _words_of("label_in_reply"),
+        "self_claim": _words_of("self_claim"),
         "stock_opening": _stock_opening,
         "repeated_reply": _repeated,
-        "advice_pile_up": _advice,
+        "advice_pile_up": _words_of("advice_pile_up", spared=SAFETY_MODES),
         "question_run": _many_questions,
     },
 )

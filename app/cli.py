@@ -21,7 +21,7 @@ from app.cli_intake import intake
 from app.cli_prompt import prompt
 from app.cli_trace import trace
 from app.cli_train import chat, serve, train
-from app.options import ClientWords, Json, LogJson, PromptFolder, RecipeFile, RunFolder, SettingsFile, example
+from app.options import ClientWords, Engine, Json, LogJson, PromptFolder, RecipeFile, RunFolder, SettingsFile, example
 from app.plain import plain
 from psyllm.errors import PsyllmError, UsageError
 
@@ -66,7 +66,26 @@ def grow(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Calls in flight per model.", show_default=False)
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, where one core is full.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=256, help="Processes, where one core is full; with Ray, one a core.", show_default=False
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Where workers run: processes of this machine, or a Ray cluster.")
+    ] = "processes",
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; default: one that runs here, or a new one."),
+    ] = None,
+    snapshots: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With Ray: where nodes keep snapshots, if not in the run folder."),
+    ] = None,
+    snapshot_every: Annotated[
+        float, typer.Option(metavar="S", min=1, help="With Ray: how much a lost machine may cost.")
+    ] = 30,
     prompts: PromptFolder = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="List invalid posts and go on without them.")
@@ -118,7 +137,11 @@ def grow(
             rounds=rounds,
             seed=seed,
             concurrency=concurrency,
-            workers=workers,
+            workers=workers or 0,
+            engine=engine,
+            address=address,
+            snapshots=snapshots,
+            snapshot_s=snapshot_every,
             prompts=prompts,
             skip_invalid=skip_invalid,
             recipe=recipe,

@@ -47,17 +47,26 @@ def eval_run(
     rubrics: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Rubric id or file; default: the four dimensions.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=10, help="Exchanges of a talk.")] = 3,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, max=10, help="Exchanges of a talk.", show_default="3; embedded: 1"),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first N posts or rows.", show_default=False)
     ] = None,
     variants: Annotated[int, typer.Option(min=1, max=18, help="Clients of different style made from one post.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, max=9, help="Scorings of one moment by one judge.")] = 1,
-    moments: Annotated[int, typer.Option(min=1, max=10, help="Replies of a talk that are scored.")] = 2,
+    moments: Annotated[
+        int | None,
+        typer.Option(min=1, max=10, help="Replies of a talk that are scored.", show_default="2; embedded: 1"),
+    ] = None,
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Compare talks pairwise, both orders.")
     ] = True,
-    safety: Annotated[bool, typer.Option("--safety/--no-safety", help="Run the safety set as well.")] = True,
+    safety: Annotated[
+        bool | None,
+        typer.Option("--safety/--no-safety", help="Run the safety set as well.", show_default="yes; embedded: no"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of every choice.")] = 0,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Calls in flight per model.", show_default=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from rich.table import Table
 
+from agents.markers import Counted
 from agents.words import listed
 from app.plain import plain
 from app.screen import REHEARSAL, console, dollars, out, tokens
 from clinical import Knowledge
-from corpus.stats import BLEU_SAMPLE, SAMPLE, SCALES, CorpusStats, Patterns, stats
+from corpus.stats import BLEU_SAMPLE, SAMPLE, SCALES, CorpusStats, MarkerCounts, Patterns, stats
+from prompts.library import KnownMarker, Library
 from psyllm import __version__
 from psyllm.errors import Failure, UsageError
 from psyllm.records import Status
@@ -26,6 +28,11 @@ from psyllm.records import Status
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+BY_CODE = (
+    "% of replies; a school's own of those of its school, where the corpus names schools. Forms and set words alone, so"
+    " most are lower bounds; markers that words do not show are not counted (docs/evaluation.md)."
+)
+BY_CRITIC = "% of the replies it read: the word of the model that played the critic in this run, checked by nobody."
 _TOP = 8
 """Most rows of a distribution on the terminal."""
 MISSING = "-"
@@ -37,6 +44,7 @@ class Section:
 
     title: str
     rows: list[tuple[str, list[str]]]
+    note: str = ""
 
 
 def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Path | None) -> None:
@@ -45,20 +53,27 @@ def stats_command(sources: Sequence[Path], html: Path | None, figure_folder: Pat
         raise UsageError(f"{html} exists", hint="give another --html, or remove it")
     if figure_folder is not None and figure_folder.exists():
         raise UsageError(f"{figure_folder} exists", hint="give another --figures, or remove it")
-    labels = sorted(map(re.escape, Knowledge.load().labels), key=len, reverse=True)
+    knowledge, library = Knowledge.load(), Library()
+    labels = sorted(map(re.escape, knowledge.labels), key=len, reverse=True)
+    markers = Counted.of(library, knowledge)
     patterns = Patterns(
         leak=listed("instruction_leak").exact,
         stock=listed("stock_opening").exact,
         labels=re.compile(rf"(?<!\w)(?:{'|'.join(labels)})(?!\w)", re.IGNORECASE),
+        stock_phrase=listed("stock_phrase").exact,
+        reflection=listed("reflection").exact,
+        markers=markers.shown,
     )
     names = _names(sources)
     corpora = []
     for path, name in zip(sources, names, strict=True):
         with console.status(f"reading {plain(str(path))}"):
             corpora.append(stats(path, patterns, name))
-    sections = _sections(corpora)
+    sections = _sections(corpora, markers, library)
     for section in sections:
         out.print(_table(section, names))
+        if section.note:
+            out.print(section.note, style="dim")
         out.print()
     if any(corpus.rehearsal for corpus in corpora):
         out.print(REHEARSAL, style="yellow")
@@ -88,7 +103,7 @@ def _names(sources: Sequence[Path]) -> list[str]:
 # ---------------------------------------------------------------- tables
 
 
-def _sections(corpora: Sequence[CorpusStats]) -> list[Section]:
+def _sections(corpora: Sequence[CorpusStats], markers: Counted, library: Library) -> list[Section]:
     def row(label: str, value: Callable[[CorpusStats], str]) -> tuple[str, list[str]]:
         return label, [value(corpus) for corpus in corpora]
 
@@ -110,6 +125,8 @@ def _sections(corpora: Sequence[CorpusStats]) -> list[Section]:
             [
                 *((name, [_percent(*c.rates()[name]) for c in corpora]) for name in corpora[0].rates()),
                 row("questions a reply", lambda c: f"{c.found['questions'] / c.exchanges:.2f}"),
+                row("reflections a question", lambda c: f"{c.found['reflections'] / max(1, c.found['questions']):.2f}"),
+                row("stock phrases a reply", lambda c: f"{c.found['stock phrases'] / c.exchanges:.2f}"),
             ],
         ),
         Section(
@@ -117,10 +134,28 @@ def _sections(corpora: Sequence[CorpusStats]) -> list[Section]:
             [(name, [f"{c.diversity[name]:.2f}" for c in corpora]) for name in corpora[0].diversity],
         ),
     ]
+    sections += filter(
+        None,
+        (
+            _markers("markers that code counts", BY_CODE, [c.counted for c in corpora], markers.known),
+            _markers("markers by the critic's word", BY_CRITIC, [c.critic for c in corpora], library.markers),
+        ),
+    )
     sections += filter(None, (_distribution(title, corpora) for title in corpora[0].distributions()))
     if any(corpus.status for corpus in corpora):
         sections.append(_acceptance(corpora))
     return sections
+
+
+def _markers(title: str, note: str, counts: Sequence[MarkerCounts], known: Mapping[str, KnownMarker]) -> Section | None:
+    """Share of the replies of a marker's school that show it; None if no reply was looked at, or none shows any."""
+    rates = [count.rates(known) for count in counts]
+    rows = [
+        (known[name].title if name in known else plain(name), [_percent(*rate.get(name, (0, 0))) for rate in rates])
+        for name in dict.fromkeys(name for rate in rates for name in rate)
+        if any(rate.get(name, (0, 0))[0] for rate in rates)
+    ]
+    return Section(title, rows, note) if rows else None
 
 
 def _distribution(title: str, corpora: Sequence[CorpusStats]) -> Section | None:

@@ -33,14 +33,14 @@ def needs_extra() -> None:
 
 
 def report_command(folder: Path, *, html: bool) -> None:
-    """Print leaderboard, safety, judges and warnings. Raises UsageError if there is no finished evaluation."""
+    """Print leaderboard, safety, judges, markers and warnings. Raises UsageError if there is no finished evaluation."""
     needs_extra()
     from evaluators import report, store, summary, tables
 
     evaluation = store.read(folder)
     found = summary.summarise(evaluation, store.rubrics_of(evaluation), Knowledge.load(), Library())
     judges = tables.judges(found).of("judge", "rank correlation with the rest", "first place won", "mark")
-    for table in (tables.leaderboard(found).turned(), tables.safety(found), judges):
+    for table in (tables.leaderboard(found).turned(), tables.safety(found), judges, tables.markers(found)):
         if table.rows and len(table.head) > 1:
             out.print(_shown(table))
             out.print(table.note, style="dim")

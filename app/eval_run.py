@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,15 +29,22 @@ from psyllm.errors import Failure, UsageError
 from psyllm.journal import Journal
 from psyllm.logs import configure
 from psyllm.records import Post
-from psyllm.settings import Settings, load_settings
+from psyllm.settings import BUILT_IN_MODELS, Settings, load_settings
 
 if TYPE_CHECKING:
-    from evaluators.bench import Spec
+    from evaluators.bench import Results, Spec
     from evaluators.counsellors import Maker
     from psyllm.calls import Caller
 
 STOPPED = 130
+BRIEF = {"max_tokens": 180, "repeat_penalty": 1.2}
+"""Sampling of the built-in embedded model as counsellor or judge. It rambles up to whatever limit there is, at some 25
+tokens a second on two idle cores."""
 GRAPH = ("graph", "graph_no_diagnostician", "graph_no_modality", "graph_no_critic")
+
+
+_LOST = {"void": "quote what nobody said", "unreadable": "fit no form", "failed": "got no answer"}
+"""How an answer of a judge is lost."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +59,14 @@ class RunOptions:
     judges: tuple[str, ...]
     client_model: str
     rubrics: tuple[str, ...]
-    rounds: int
+    rounds: int | None
+    """None: as many as suit the models, like `moments` and `safety`."""
     limit: int | None
     variants: int
     repeats: int
-    moments: int
+    moments: int | None
     compare: bool
-    safety: bool
+    safety: bool | None
     seed: int
     concurrency: int | None
     settings: Path | None
@@ -67,7 +76,7 @@ def run_command(options: RunOptions) -> None:
     """Evaluate, show progress, say how to go on. Raises UsageError or Failure; exits with 130 after Ctrl-C."""
     configure()
     needs_extra()
-    settings = load_settings(options.settings)
+    settings, options = suited(load_settings(options.settings), options)
     _check(options)
     from evaluators.bench import Spec
     from evaluators.counsellors import STRATEGIES, split
@@ -83,12 +92,12 @@ def run_command(options: RunOptions) -> None:
         judges=tuple(dict.fromkeys(judges)),
         client_model=options.client_model,
         kind="static" if options.static else "interactive",
-        rounds=options.rounds,
+        rounds=options.rounds or 3,
         variants=options.variants,
         repeats=options.repeats,
-        moments=options.moments,
+        moments=options.moments or 2,
         compare=options.compare,
-        safety=options.safety and bool(counsellors),
+        safety=options.safety is not False and bool(counsellors),
         seed=options.seed,
     )
     posts = _posts(options)
@@ -106,12 +115,40 @@ def run_command(options: RunOptions) -> None:
     console.print(f"next: psyllm eval report {options.out}", style="dim", soft_wrap=True)
 
 
+def suited(settings: Settings, options: RunOptions) -> tuple[Settings, RunOptions]:
+    """Where an embedded model judges or counsels, and nobody said else: what it can do in minutes."""
+    models = settings.models
+    names = {*options.judges, *(name.partition(":")[0] for name in options.counsellors)}
+    small = sorted(name for name in names if name in models and models[name].kind == "embedded")
+    if not small:
+        return settings, options
+    long = options.client_model == "embedded" or any(f"embedded:{team}" in options.counsellors for team in GRAPH)
+    if models["embedded"] == BUILT_IN_MODELS["embedded"] and not long:
+        brief = models["embedded"].model_copy(update={"sampling": models["embedded"].sampling | BRIEF})
+        settings = settings.model_copy(update={"models": models | {"embedded": brief}})
+    options = replace(
+        options,
+        rounds=options.rounds or 1,
+        moments=options.moments or 1,
+        safety=bool(options.safety),
+    )
+    limits = ", ".join(f"{name} {settings.models[name].answer_tokens or 'any number of'} tokens" for name in small)
+    console.print(
+        f"embedded model: {options.rounds} exchange(s), {options.moments} reply scored,"
+        f" {'with' if options.safety else 'without'} the safety set; answers of at most: {limits}"
+        " (--rounds, --moments, --safety and psyllm.toml say otherwise)",
+        style="dim",
+        soft_wrap=True,
+    )
+    return settings, options
+
+
 def _check(options: RunOptions) -> None:
     if not options.counsellors and not options.dialogues:
         raise UsageError("nobody to evaluate", hint="name a --counsellor MODEL, or --dialogues FILE that exist already")
     if options.clients and options.static:
         raise UsageError("--clients and --static exclude each other", hint="one evaluation, one kind of client")
-    if options.counsellors and not (options.clients or options.static or options.safety):
+    if options.counsellors and not (options.clients or options.static or options.safety is not False):
         raise UsageError("the counsellors have nobody to talk with", hint="give --clients POSTS or --static FILE")
 
 
@@ -267,9 +304,25 @@ def _farewell(caller: Caller, results: Any, rehearsal: bool) -> None:
         f"{meter.calls} calls, {meter.reused} from the journal, tokens {tokens(meter.usage['prompt'])} in, "
         f"{tokens(meter.usage['completion'])} out, {dollars(cost)}"
     )
+    for line in unusable(results):
+        console.print(line, style="yellow", soft_wrap=True)
     if failed := [talk for talk in results.talks if talk.failed]:
         console.print(f"{len(failed)} talk(s) failed; the same command tries again", style="yellow")
     for post, why in results.unsuitable.items():
         console.print(f"no client was made of post {post}: {why}", style="yellow")
     if rehearsal:
         console.print(REHEARSAL.replace("training", "conclusions"), style="yellow")
+
+
+def unusable(results: Results) -> Iterator[str]:
+    """A line a judge of whose answers some are no score and no `cannot be scored`."""
+    for what, answers in (("scores", results.ratings), ("comparisons", results.preferences)):
+        told: dict[str, Counter[str]] = {}
+        for answer in answers:
+            told.setdefault(answer.judge, Counter())[answer.told] += 1
+        for judge, counts in told.items():
+            lost = [f"{counts[kind]} {why}" for kind, why in _LOST.items() if counts[kind]]
+            if lost:
+                usable = counts["scored"] + counts["answered"]
+                null = f"; {counts['null']} cannot be scored, by its word" * bool(counts["null"])
+                yield f"judge {judge}: {usable} of {counts.total()} {what} can be used; {', '.join(lost)}{null}"

@@ -9,7 +9,6 @@ import asyncio
 import re
 import signal
 import sys
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -18,16 +17,15 @@ import uvloop
 
 from agents.cast import checked_library
 from app.screen import STOPPED, calls_wait, console, growing
+from app.seats import introduce, seated_grower
 from corpus.posts import Reader, Recipe
 from corpus.waiting import Waiting
 from prompts.library import Library
-from psyllm import __version__
 from psyllm.budget import Budget
 from psyllm.desk import FOLDER as DESK
 from psyllm.desk import waiting_calls
-from psyllm.errors import Failure, UsageError
+from psyllm.errors import UsageError
 from psyllm.journal import DATABASE, Journal, shard_numbers
-from psyllm.labels import Labels
 from psyllm.logs import configure
 from psyllm.records import Status
 from psyllm.servers import embedded_weights
@@ -64,8 +62,16 @@ class GrowOptions:
     budget: Budget = field(default_factory=Budget)
     failed: Literal["leave", "only", "too"] = "leave"
     """What becomes of dialogues that failed in an earlier start; `only` tries nothing else."""
-    workers: int = 1
-    """Processes; each has a database of its own."""
+    workers: int = 0
+    """Each has a database of its own; 0 stands for one, and with Ray for as many as the cluster has cores."""
+    engine: Literal["processes", "ray"] = "processes"
+    """Where workers run: on this machine, or on those of a Ray cluster."""
+    address: str | None = None
+    """Of the cluster; None for one that runs here, or a new one."""
+    snapshots: str | None = None
+    """URL of the storage where nodes keep their snapshots; None for the run folder, which all of them must see then."""
+    snapshot_s: float = 30
+    """Seconds between two snapshots of a database that grows on a cluster."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,6 @@ def grow(options: GrowOptions) -> int:
     """As the command, but returns its exit code: 0, also at a limit; 1 if dialogues failed; STOPPED after Ctrl-C."""
     configure(as_json=options.log_json)
     console.quiet = options.log_json
-    sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn beside a busy event loop
     settings = load_settings(options.settings)
     rules = _rules(settings, options)
     library = checked_library(options.prompts or settings.prompts)
@@ -107,6 +112,13 @@ def grow(options: GrowOptions) -> int:
         )
     models = {name: settings.models[name] for name in settings.cast(options.profile).values()}
     options.budget.check(models)
+    if options.engine != "ray" and (options.address or options.snapshots):
+        raise UsageError("--address and --snapshots are for a Ray cluster", hint="add --engine ray")
+    if re.match(r"\w+:/", str(options.run)):
+        raise UsageError(
+            f"--run {options.run} is no folder",
+            hint="with --engine ray, object storage is --snapshots URL beside --run",
+        )
     if options.failed == "only" and not (options.run / DATABASE).exists():
         raise UsageError(f"{options.run} holds no run", hint="leave out --retry-failed to start one")
     for name, model in models.items():
@@ -114,7 +126,9 @@ def grow(options: GrowOptions) -> int:
         if model.kind == "embedded":
             embedded_weights()
     waiting = _read(options)
-    if options.workers > 1 or len(shard_numbers(options.run)) > 1:
+    if options.engine == "ray":
+        from app.ray_engine import grow_on_ray as work
+    elif options.workers > 1 or len(shard_numbers(options.run)) > 1:
         from app.workers import grow_sharded as work
     else:
         work = _grow
@@ -173,64 +187,34 @@ def not_over(status: Status | None, failed: Literal["leave", "only", "too"]) -> 
 
 
 async def _grow(settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting) -> End:
-    from graphs.dialogue import dialogue_id
-    from graphs.grow import Grower
-    from graphs.table import fingerprint, seated
-
-    loop = asyncio.get_running_loop()
-    grower: Grower | None = None
-
-    def on_failure(failure: Failure) -> None:
-        if grower is not None:
-            loop.call_soon_threadsafe(grower.stop, failure)
-
-    facts = fingerprint(settings, options.profile, rules, library)
-    journal = Journal.open(options.run, facts, __version__, on_failure, options.answers_from)
-    with ExitStack() as stack:
-        stack.callback(journal.close)
-        finished, failed = journal.finished(), journal.failed()
-        only = options.failed == "only"
-        done = finished if options.failed == "leave" else finished - failed
-
-        def left_out(post_id: str) -> bool:
-            name = dialogue_id(rules.seed, post_id, 0)
-            return name not in failed if only else name in done
-
-        waiting.begin(journal, left_out)
-        journal.add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
+    def begin(journal: Journal) -> Waiting:
+        ended = journal.statuses()
+        waiting.begin(journal, lambda post_id: not not_over(ended.get(post_id), options.failed))
+        if options.failed == "only":
+            waiting.total, waiting.before = waiting.total - waiting.before, 0
+        introduce(settings, options, library, journal)
         journal.flush()
-        journal.note("profile", options.profile or settings.profile)
-        async with seated(
-            settings,
-            options.profile,
-            rules,
-            library,
-            journal,
-            concurrency=options.concurrency,
-            rehearsal_latency_ms=options.rehearsal_latency_ms,
-        ) as (cast, caller):
-            if any(endpoint.settings.kind == "desk" for endpoint in caller.endpoints.values()):
-                console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
-            if options.review:
-                console.print(f"accepted dialogues wait for a person: psyllm view {options.run}", soft_wrap=True)
-            places = sum(each.places for each in {each.name: each for each in caller.endpoints.values()}.values())
-            with growing(cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
-                grower = Grower(
-                    cast,
-                    caller,
-                    journal,
-                    waiting,
-                    total=waiting.total - waiting.before if only else waiting.total,
-                    before=0 if only else waiting.before,
-                    open_dialogues=2 * places,
-                    on_dialogue=lambda _: show.refresh(),
-                    reviews=Labels(options.run) if options.review else None,
-                )
-                show.watch(grower.tally, caller.meter, options.run, caller.troubled)
-                with _interruptible(loop, grower), _limited(loop, grower, options.budget) as limit:
-                    await grower.run()
-            journal.flush()
-            return End(grower.tally, limit.reached, len(journal.failed()))
+        return waiting
+
+    async with seated_grower(settings, options, rules, library, begin, folder=options.run) as grower:
+        caller = grower.caller
+        tell_people(settings, options)
+        with growing(grower.cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
+            grower.on_dialogue = lambda _: show.refresh()
+            show.watch(grower.tally, caller.meter, options.run, caller.troubled)
+            loop = asyncio.get_running_loop()
+            with _interruptible(loop, grower), _limited(loop, grower, options.budget) as limit:
+                await grower.run()
+        grower.journal.flush()
+        return End(grower.tally, limit.reached, len(grower.journal.failed()))
+
+
+def tell_people(settings: Settings, options: GrowOptions) -> None:
+    """Say where a run waits for them."""
+    if "desk" in settings.kinds(options.profile):
+        console.print(f"some calls will wait in {options.run / DESK}; answer them with {_at_desk(options.run)}")
+    if options.review:
+        console.print(f"accepted dialogues wait for a person: psyllm view {options.run}", soft_wrap=True)
 
 
 def _at_desk(run: Path) -> str:

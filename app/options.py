@@ -31,3 +31,4 @@ RecipeFile = Annotated[
     ),
 ]
 ClientWords = Literal["simulated", "real"]
+Engine = Literal["processes", "ray"]

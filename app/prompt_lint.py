@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from agents import markers
 from agents.cast import clinical_names
 from app.git import git
 from app.prompt import is_shipped, overlay_of
@@ -49,7 +50,7 @@ def _watch(overlay: Path | None, clinical: Clinical) -> None:
 def _report(overlay: Path | None, clinical: Clinical) -> int:
     """Print mistakes, notes and the counts; the number of mistakes."""
     library = Library(overlay, clinical)
-    mistakes = sorted((*library.mistakes, *_unversioned(library)))
+    mistakes = sorted((*library.mistakes, *markers.mistakes(library), *_unversioned(library)))
     for mistake in mistakes:
         place = Text(f"{mistake.path}:{mistake.line}: ", style="bold")
         out.print(place.append(Text(mistake.text, style="red")), soft_wrap=True)

@@ -19,11 +19,15 @@ def tail_command(folder: Path) -> None:
     """Print what is new until Ctrl-C; first, the last few dialogues. Raises UsageError if there is no run."""
     with Run(folder) as run:
         tails = [_Tail(database) for database in run.databases]
+        before: tuple[tuple[int, int], ...] = ((0, 0),) * len(tails)
         try:
             while True:
-                for tail in tails:
-                    for line in tail.news():
-                        out.print(line, soft_wrap=True)
+                now = run.versions()
+                for number, tail in enumerate(tails):
+                    if now[number] != before[number]:
+                        for line in tail.news(run.databases[number]):
+                            out.print(line, soft_wrap=True)
+                before = now
                 out.file.flush()
                 time.sleep(POLL_S)
         except KeyboardInterrupt:
@@ -35,16 +39,13 @@ class _Tail:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
-        self._version: object = None
         self._call: int = database.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()[0]
         rows = database.execute("SELECT id, ended FROM dialogues ORDER BY ended DESC").fetchall()
         self._ended: dict[str, float] = dict(rows[10:])
 
-    def news(self) -> Iterator[Text]:
-        (version,) = self._db.execute("PRAGMA data_version").fetchone()
-        if version == self._version:
-            return
-        self._version = version
+    def news(self, database: sqlite3.Connection) -> Iterator[Text]:
+        """Lines for what came since the last time."""
+        self._db = database
         lines = [*self._calls(), *self._dialogues()]
         for _, line in sorted(lines, key=lambda line: line[0]):
             yield line

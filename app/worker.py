@@ -11,7 +11,7 @@ import os
 import pickle
 import sys
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +22,11 @@ from pydantic import Field
 from agents.cast import checked_library
 from app.grow import GrowOptions, not_over
 from app.screen import console
+from app.seats import seated_grower
 from corpus.posts import Reader, Recipe
 from corpus.waiting import Waiting
-from psyllm import __version__
 from psyllm.errors import Boundary, Failure, PsyllmError, UsageError
 from psyllm.journal import Journal
-from psyllm.labels import Labels
 from psyllm.logs import configure
 from psyllm.records import Record, Status
 from psyllm.settings import Rules, Settings
@@ -106,7 +105,6 @@ def main() -> None:
     job: Job = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own parent wrote it)
     configure(as_json=job.options.log_json)
     console.quiet = True
-    sys.setswitchinterval(0.001)  # seconds; as in `grow`
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_work(job))
@@ -117,56 +115,29 @@ def main() -> None:
 
 
 async def _work(job: Job) -> None:
-    from graphs.grow import Grower
-    from graphs.table import fingerprint, seated
-
-    options, rules, settings = job.options, job.rules, job.settings
-    loop = asyncio.get_running_loop()
-    grower: Grower | None = None
-
-    def on_failure(failure: Failure) -> None:
-        if grower is not None:
-            loop.call_soon_threadsafe(grower.stop, failure)
-
-    library = checked_library(options.prompts or settings.prompts)
-    facts = fingerprint(settings, options.profile, rules, library)
+    options = job.options
+    library = checked_library(options.prompts or job.settings.prompts)
     recipe = Recipe.load(options.recipe) if options.recipe else Recipe()
     reader = Reader(recipe.sources(options.posts), recipe, skip_invalid=options.skip_invalid)
-    with ExitStack() as stack:
-        journal = Journal.open(job.folder, facts, __version__, on_failure, options.answers_from, shard=job.shard)
-        stack.callback(journal.close)
+
+    def begin(journal: Journal) -> Waiting:
         ended = journal.statuses()
         ids = {name for name in journal.origins() if not_over(ended.get(name), options.failed)}
-        waiting = Waiting.of(reader, journal, ids, limit=options.limit, keep_raw=options.keep_raw)
-        async with seated(
-            settings,
-            options.profile,
-            rules,
-            library,
-            journal,
-            concurrency=options.concurrency,
-            rehearsal_latency_ms=options.rehearsal_latency_ms,
-        ) as (cast, caller):
-            places = sum(each.places for each in {each.name: each for each in caller.endpoints.values()}.values())
-            grower = Grower(
-                cast,
-                caller,
-                journal,
-                waiting,
-                total=waiting.total,
-                open_dialogues=2 * places,
-                reviews=Labels(options.run) if options.review else None,
-            )
-            _listen(loop, grower)
-            reports = loop.create_task(_report(grower))
-            try:
-                await grower.run()
-            finally:
-                reports.cancel()
-                with suppress(asyncio.CancelledError):
-                    await reports
-            journal.flush()
-            _send(Report.of(grower, final=True))
+        return Waiting.of(reader, journal, ids, limit=options.limit, keep_raw=options.keep_raw)
+
+    async with seated_grower(
+        job.settings, options, job.rules, library, begin, folder=job.folder, shard=job.shard
+    ) as grower:
+        _listen(asyncio.get_running_loop(), grower)
+        reports = asyncio.create_task(_report(grower))
+        try:
+            await grower.run()
+        finally:
+            reports.cancel()
+            with suppress(asyncio.CancelledError):
+                await reports
+        grower.journal.flush()
+        _send(Report.of(grower, final=True))
 
 
 def _listen(loop: asyncio.AbstractEventLoop, grower: Grower) -> None:

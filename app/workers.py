@@ -8,18 +8,19 @@ is fatal. A worker that was killed is replaced, and goes on from what its databa
 from __future__ import annotations
 
 import asyncio
-import pickle
 import signal
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, cast
+from pathlib import Path
+from typing import Protocol, TypeVar
 
-from app.grow import End, GrowOptions, not_over
+from app.grow import End, GrowOptions, not_over, tell_people
 from app.screen import console, growing
+from app.seats import introduce
 from app.worker import Job, Report
+from app.worker_process import WorkerProcess
 from corpus.shards import place
 from corpus.waiting import Waiting
 from graphs.grow import Tally
@@ -38,6 +39,22 @@ Name = TypeVar("Name")
 REPLACED = 3
 """How often a worker that was killed is replaced before the run stops."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Worker(Protocol):
+    """Whoever grows the posts of one database."""
+
+    lost: str
+    """What is said when it ends without a last word."""
+
+    def reports(self) -> AsyncIterator[Report]:
+        """From its start to its end; the last is final, unless it was lost."""
+
+    def stop(self) -> None:
+        """Start no more calls; calls in flight end."""
+
+    async def end(self) -> None:
+        """At once."""
 
 
 @dataclass
@@ -85,21 +102,36 @@ async def grow_sharded(
     settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting
 ) -> End:
     """Grow with several processes. Raises UsageError or Failure, the first that a worker reports."""
-    plan = _plan(settings, options, rules, library, waiting)
-    total = Sum(plan.tally)
-    models = {settings.models[name].kind for name in settings.cast(options.profile).values()}
-    with growing("rehearsal" in models, live=console.is_terminal and not options.log_json) as show:
+    options = replace(options, workers=options.workers or 1)
+    todo = plan(settings, options, rules, library, waiting)
+    return await work_through(todo, settings, options, rules, WorkerProcess, lambda: options.run)
+
+
+async def work_through(
+    todo: Plan,
+    settings: Settings,
+    options: GrowOptions,
+    rules: Rules,
+    hire: Callable[[Job], Worker],
+    now: Callable[[], Path],
+) -> End:
+    """Have a crew do what is planned. `now` gives a folder in which the run can be read as it is."""
+    total = Sum(todo.tally)
+    tell_people(settings, options)
+    with growing(
+        "rehearsal" in settings.kinds(options.profile), live=console.is_terminal and not options.log_json
+    ) as show:
         show.watch(total.tally, total.meter, options.run, total.troubled)
-        crew = Crew(settings, options, rules, plan, total, show.refresh)
+        crew = Crew(settings, options, rules, todo, total, show.refresh, hire, now)
         await crew.run()
     if crew.fatal is not None:
         raise crew.fatal
-    with Run(options.run) as run:
+    with Run(now()) as run:
         return End(total.tally, crew.limit, run.status_counts()[Status.FAILED])
 
 
-def _plan(settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting) -> Plan:
-    """Give every post to a database, making those that are missing."""
+def plan(settings: Settings, options: GrowOptions, rules: Rules, library: Library, waiting: Waiting) -> Plan:
+    """Give every post to one of the databases in `options.run`, making those that are missing."""
     facts = fingerprint(settings, options.profile, rules, library)
     known = shard_numbers(options.run)
     with ExitStack() as stack:
@@ -107,8 +139,7 @@ def _plan(settings: Settings, options: GrowOptions, rules: Rules, library: Libra
         for number in sorted({*known, *range(options.workers)}):
             journals[number] = Journal.open(options.run, facts, __version__, shard=number)
             stack.callback(journals[number].close)
-            journals[number].add_prompts((file.ref, file.path.read_text(encoding="utf-8")) for file in library.files())
-            journals[number].note("profile", options.profile or settings.profile)
+            introduce(settings, options, library, journals[number])
         placed = place(waiting.origins, journals, options.workers)
         ended = {number: journal.statuses() for number, journal in journals.items()}
         spent = [journal.spent() for journal in journals.values()]
@@ -126,7 +157,7 @@ def _plan(settings: Settings, options: GrowOptions, rules: Rules, library: Libra
 
 
 class Crew:
-    """The processes of one start."""
+    """The workers of one start."""
 
     def __init__(
         self,
@@ -136,6 +167,8 @@ class Crew:
         plan: Plan,
         total: Sum,
         on_report: Callable[[], None],
+        hire: Callable[[Job], Worker],
+        now: Callable[[], Path],
     ) -> None:
         self._settings = settings
         self._options = replace(options, budget=Budget())
@@ -144,8 +177,10 @@ class Crew:
         self._plan = plan
         self._sum = total
         self._on_report = on_report
+        self._hire = hire
+        self._now = now
         self._places = asyncio.Semaphore(options.workers)
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._workers: dict[int, Worker] = {}
         self._stopping = False
         self.fatal: PsyllmError | None = None
         self.limit = ""
@@ -174,10 +209,7 @@ class Crew:
                 for shard in sorted(self._plan.todo, key=lambda shard: len(self._plan.todo[shard])):
                     group.create_task(self._keep(shard))
         except asyncio.CancelledError:
-            for process in self._processes.values():
-                with suppress(ProcessLookupError):
-                    process.terminate()
-            await asyncio.gather(*(process.wait() for process in self._processes.values()))
+            await asyncio.gather(*(worker.end() for worker in self._workers.values()))
             raise
         finally:
             if timer is not None:
@@ -190,56 +222,39 @@ class Crew:
         self.fatal = self.fatal or failure
         if not self._stopping:
             self._stopping = True
-            for process in self._processes.values():
-                _input(process).close()
+            for worker in self._workers.values():
+                worker.stop()
 
     async def _keep(self, shard: int) -> None:
-        """Have one database grown; a worker that was killed is replaced."""
+        """Have one database grown; a worker that was lost is replaced."""
         async with self._places:
-            for _ in range(1 + REPLACED):
-                if self._stopping or await self._work(shard):
+            for n in range(1 + REPLACED):
+                if self._stopping:
+                    return
+                worker = self._workers[shard] = self._hire(self._job(shard))
+                last = await self._heed(shard, worker)
+                del self._workers[shard]
+                if last.final:
                     return
                 self._sum.past.append(self._left(shard, self._sum.now.pop(shard, Report())))
                 self._sum.add(shard, Report())
                 if not self._stopping:
-                    console.print(f"worker {shard} was killed; another goes on in its place", style="yellow")
+                    console.print(f"worker {shard} {worker.lost}", style="yellow")
+                    await asyncio.sleep(n)
             hint = "is there memory enough? the same command goes on"
-            self.stop(Failure("store", f"worker {shard} was killed {1 + REPLACED} times", hint=hint, fatal=True))
+            self.stop(Failure("store", f"worker {shard} was lost {1 + REPLACED} times", hint=hint, fatal=True))
 
-    async def _work(self, shard: int) -> bool:
-        """One process from its start to its end; False if it ended without a last word."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "app.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone
-            limit=1 << 20,
-        )
-        self._processes[shard] = process
-        _input(process).write(pickle.dumps(self._job(shard)))
-        if self._stopping:
-            _input(process).close()
+    async def _heed(self, shard: int, worker: Worker) -> Report:
+        """Take in what a worker reports until it ends; its last report, which is not final if it was lost."""
         last = Report()
-        words = asyncio.create_task(_repeat(cast(asyncio.StreamReader, process.stderr)))
-        try:
-            async for line in cast(asyncio.StreamReader, process.stdout):
-                last = Report.model_validate_json(line)
-                if last.error:
-                    self.stop(last.raised())
-                    continue
-                self._sum.add(shard, last)
-                self._on_report()
-                self._look()
-            await process.wait()
-            await words
-        finally:
-            _input(process).close()
-            if process.returncode is not None:
-                del self._processes[shard]
-        return last.final
+        async for last in worker.reports():
+            if last.error:
+                self.stop(last.raised())
+                continue
+            self._sum.add(shard, last)
+            self._on_report()
+            self._look()
+        return last
 
     def _job(self, shard: int) -> Job:
         """The places for calls are shared out, so that an endpoint sees no more of them than with one worker."""
@@ -258,8 +273,8 @@ class Crew:
         return Job(options, settings, self._rules, shard, options.run)
 
     def _left(self, shard: int, last: Report) -> Report:
-        """The last report of a worker that was killed, with the dialogues that its database says it finished."""
-        with Run(self._options.run) as run:
+        """The last report of a worker that was lost, with the dialogues that its database says it finished."""
+        with Run(self._now()) as run:
             ended = run.statuses()
         over = (ended[name] for name in self._plan.todo[shard] & ended.keys())
         done = Counter(status for status in over if not not_over(status, self._options.failed))
@@ -273,16 +288,6 @@ class Crew:
         if not self._stopping or self.limit:
             self.limit = limit
             self.stop()
-
-
-def _input(process: asyncio.subprocess.Process) -> asyncio.StreamWriter:
-    return cast(asyncio.StreamWriter, process.stdin)
-
-
-async def _repeat(words: asyncio.StreamReader) -> None:
-    """What a worker says on stderr, a line at a time, so that lines of several do not mix."""
-    async for line in words:
-        sys.stderr.write(line.decode(errors="replace"))
 
 
 def _added(counts: Iterable[dict[Name, int]]) -> Counter[Name]:

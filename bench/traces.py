@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from corpus.posts import read_posts
-from psyllm.journal import Call, Journal, Usage
+from psyllm.journal import Journal
 from psyllm.messages import Message, Step
 from psyllm.records import (
     CasePlan,
@@ -39,6 +39,7 @@ from psyllm.records import (
     Status,
     Turn,
 )
+from psyllm.rows import Call, Usage
 from psyllm.runs import Run
 from psyllm.runs.find import Filter, count, find, reason_counts, search
 from psyllm.runs.index import Index

@@ -11,7 +11,7 @@ from corpus.check import shape_of
 from corpus.rows import mode_of
 from corpus.tables import read_rows
 from psyllm.errors import UsageError
-from psyllm.records import Dialogue, Status, Verdict
+from psyllm.records import Dialogue, Status, Turn, Verdict
 from psyllm.runs import Run
 
 
@@ -20,6 +20,8 @@ class Exchange:
     client: str
     reasoning: str
     reply: str
+    critic: frozenset[str] | None = None
+    """Markers and anti-markers that the critic saw in the reply; None: no critic's word is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ def _of_dialogue(dialogue: Dialogue) -> Conversation:
     plan = dialogue.plan
     return Conversation(
         exchanges=tuple(
-            Exchange(turn.client_text, turn.reply.reasoning, turn.reply.text) for turn in dialogue.turns if turn.reply
+            Exchange(turn.client_text, turn.reply.reasoning, turn.reply.text, _critics_word(turn))
+            for turn in dialogue.turns
+            if turn.reply
         ),
         modality=plan.modality.chosen if plan else "",
         scene=plan.scene.category if plan else "",
@@ -79,6 +83,13 @@ def _of_dialogue(dialogue: Dialogue) -> Conversation:
         verdicts=tuple(finding.verdict for finding in dialogue.turns[-1].findings) if dialogue.turns else (),
         rehearsal=dialogue.provenance.rehearsal,
     )
+
+
+def _critics_word(turn: Turn) -> frozenset[str] | None:
+    """What code sent back or a person let pass has none."""
+    if turn.critique is None or turn.critique.by != "model":
+        return None
+    return frozenset((*turn.critique.markers, *turn.critique.anti))
 
 
 def _of_messages(row: Mapping[str, Any]) -> Conversation:

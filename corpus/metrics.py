@@ -46,6 +46,11 @@ def asks(reply: str) -> int:
     return sum("?" in sentence for sentence in sentences(reply))
 
 
+def reflections(reply: str, begins: re.Pattern[str]) -> int:
+    """How many sentences of a reply ask nothing and begin as something said back does."""
+    return sum(bool(begins.match(part.strip())) and "?" not in part for part in sentences(plain(reply)))
+
+
 def quotes(text: str) -> list[str]:
     """What stands in double quotes and is long enough to be looked up."""
     return [quote for quote in _QUOTED.findall(plain(text)) if len(words(quote)) >= LEAST_QUOTE]

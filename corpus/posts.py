@@ -25,8 +25,8 @@ from pydantic_core import PydanticSerializationError
 
 from corpus.sources import EXAMPLE, Row, Source
 from psyllm.errors import UsageError
-from psyllm.journal import text_hash
 from psyllm.records import Post
+from psyllm.rows import text_hash
 
 Field = Literal["id", "text", "title", "source", "license", "retrieved", "author", "messages", "dialogue", "role"]
 _OWN: tuple[Field, ...] = ("id", "title", "source", "license", "retrieved")

@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +22,7 @@ from corpus import metrics
 from corpus.conversations import Conversation, Exchange, conversations, is_run
 from corpus.duplicates import Signatures
 from corpus.metrics import asks, is_verbatim, opening, plain, quotes, words
+from prompts.library import KnownMarker
 from psyllm.errors import UsageError
 from psyllm.records import CRISIS_CONTACTS, Mode, Severity, Status, Verdict
 from psyllm.runs import Run
@@ -53,7 +54,37 @@ class Patterns:
     """'It sounds like' and its relatives, at the beginning of a reply."""
     labels: re.Pattern[str]
     """Names of disorders."""
+    stock_phrase: re.Pattern[str]
+    """What language models fall back on, anywhere in a reply."""
+    reflection: re.Pattern[str]
+    """How a sentence begins that says something back."""
+    markers: Callable[[str], Collection[str]]
+    """The markers that code finds in a reply's words."""
     therapies: Mapping[str, re.Pattern[str]] = field(default_factory=lambda: THERAPIES)
+
+
+@dataclass
+class MarkerCounts:
+    """On how many replies each marker was seen."""
+
+    shown: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(school of the dialogue, marker) -> replies."""
+    replies: Counter[str] = field(default_factory=Counter)
+    """School of the dialogue -> replies that were looked at; '' where it is not recorded."""
+
+    def add(self, school: str, shown: Iterable[str]) -> None:
+        self.replies[school] += 1
+        self.shown.update((school, name) for name in shown)
+
+    def rates(self, known: Mapping[str, KnownMarker]) -> dict[str, Rate]:
+        """Marker -> replies that show it, of those of its school; in the library's order, then those of no library."""
+        strays = sorted({name for _, name in self.shown} - known.keys())
+        found = {}
+        for name in (*known, *strays):
+            marker = known.get(name)
+            schools = [s for s in self.replies if (marker.counts_in(s) if marker else (s, name) in self.shown)]
+            found[name] = (sum(self.shown[s, name] for s in schools), sum(self.replies[s] for s in schools))
+        return found
 
 
 @dataclass
@@ -78,6 +109,10 @@ class CorpusStats:
     """First three words -> replies."""
     found: Counter[str] = field(default_factory=Counter)
     """What of `rates` was found how often."""
+    counted: MarkerCounts = field(default_factory=MarkerCounts)
+    """Markers that code counted."""
+    critic: MarkerCounts = field(default_factory=MarkerCounts)
+    """Of a run: markers by the critic's word."""
     near_duplicates: int = 0
     """Dialogues that are near duplicates of an earlier one."""
     diversity: dict[str, float] = field(default_factory=dict)
@@ -173,6 +208,9 @@ def _count(corpus: CorpusStats, conversation: Conversation, patterns: Patterns) 
     for exchange in conversation.exchanges:
         said.append(exchange.client)
         _count_exchange(corpus, exchange, said, patterns)
+        corpus.counted.add(conversation.modality, patterns.markers(exchange.reply))
+        if exchange.critic is not None:
+            corpus.critic.add(conversation.modality, exchange.critic)
         said.append(exchange.reply)
 
 
@@ -195,6 +233,8 @@ def _count_exchange(corpus: CorpusStats, exchange: Exchange, said: Iterable[str]
     questions = asks(reply)
     found["questions"] += questions
     found["asking"] += bool(questions)
+    found["reflections"] += metrics.reflections(reply, patterns.reflection)
+    found["stock phrases"] += len(patterns.stock_phrase.findall(reply))
     found["stock"] += bool(patterns.stock.match(reply.lstrip()))
     found["label_in_reply"] += bool(patterns.labels.search(reply))
     found["crisis"] += CRISIS_CONTACTS in reply or bool(_CRISIS.search(reply))

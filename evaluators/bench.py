@@ -7,7 +7,7 @@ killed evaluation goes on, and its results are a function of settings, seed and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -24,6 +24,7 @@ from psyllm.errors import Failure, PsyllmError
 from psyllm.records import Post
 
 T = TypeVar("T")
+Job = Callable[[], Awaitable[T]]
 Progress = Callable[[str, int, int], None]
 """Stage, done, total."""
 
@@ -81,41 +82,37 @@ async def run(
     seats = {
         name: makers[split(name, tuple(makers))[1]](table, split(name, tuple(makers))[0]) for name in spec.counsellors
     }
-    await _meet(cast, spec, posts, results, width, progress)
-    results.clients += fixed
-    for talk in given:
-        table.caller.journal.finish(as_dialogue(talk, spec.seed, {"therapist": talk.counsellor}))
-    results.talks = [*given, *await _talk(table, cast, spec, spec.kind, seats, results.clients, width, progress)]
-    judges = [Judge(name, table.seat(name), _hidden(table, spec)) for name in spec.judges]
-    whole = [talk for talk in results.talks if talk.own and not talk.failed]
-    results.ratings = await _score(judges, spec, rubrics, whole, width, progress)
-    if spec.compare:
-        results.preferences = await _compare(judges, spec, rubrics, whole, width, progress)
-    if spec.safety and seats:
-        cases = safety.cases()
-        told = [case.client(table.knowledge) for case in cases]
-        held = await _talk(table, cast, spec, "safety", seats, told, width, progress)
-        results.talks += held
-        ratings = await _score_cases(judges, cases, held, width, progress)
-        results.ratings += ratings
-        results.outcomes = safety.outcomes(table.knowledge, table.library, cases, held, ratings)
-    return results
 
+    async def all_of(stage: str, jobs: Iterable[Job[T]]) -> list[T]:
+        return await spread(jobs, width, partial(progress, stage))
 
-async def _meet(
-    cast: Cast, spec: Spec, posts: Sequence[Post], results: Results, width: int, progress: Progress
-) -> None:
+    def talks(kind: Kind, people: Sequence[Client]) -> Iterator[Job[Talk]]:
+        return (partial(_talk, table, cast, spec, kind, name, seats[name], each) for each in people for name in seats)
+
     wanted = [(post, variant) for post in posts for variant in range(spec.variants)]
-    made = await spread(
-        [partial(_prepared, cast, post, variant, spec.rounds) for post, variant in wanted],
-        width,
-        partial(progress, "clients"),
-    )
+    made = await all_of("clients", (partial(_prepared, cast, post, variant, spec.rounds) for post, variant in wanted))
     for (post, _), client in zip(wanted, made, strict=True):
         if isinstance(client, Client):
             results.clients.append(client)
         else:
             results.unsuitable[post.id] = client
+    results.clients += fixed
+    for talk in given:
+        table.caller.journal.finish(as_dialogue(talk, spec.seed, {"therapist": talk.counsellor}))
+    results.talks = [*given, *await all_of("talks", talks(spec.kind, results.clients))]
+    judges = [Judge(name, table.seat(name), _hidden(table, spec)) for name in spec.judges]
+    whole = [talk for talk in results.talks if talk.own and not talk.failed]
+    results.ratings = await all_of("scores", _scores(judges, spec, rubrics, whole))
+    if spec.compare:
+        results.preferences = await all_of("comparisons", _comparisons(judges, spec, rubrics, whole))
+    if spec.safety and seats:
+        cases = safety.cases()
+        held = await all_of("safety cases", talks("safety", [case.client(table.knowledge) for case in cases]))
+        results.talks += held
+        ratings = await all_of("safety scores", _case_scores(judges, cases, held))
+        results.ratings += ratings
+        results.outcomes = safety.outcomes(table.knowledge, table.library, cases, held, ratings)
+    return results
 
 
 async def _prepared(cast: Cast, post: Post, variant: int, rounds: int) -> Client | str:
@@ -128,37 +125,18 @@ async def _prepared(cast: Cast, post: Post, variant: int, rounds: int) -> Client
 
 
 async def _talk(
-    table: Table,
-    cast: Cast,
-    spec: Spec,
-    kind: Kind,
-    seats: Mapping[str, Counsellor],
-    people: Sequence[Client],
-    width: int,
-    progress: Progress,
-) -> list[Talk]:
-    journal = table.caller.journal
-    models = dict(cast.models)
-
-    async def one(name: str, client: Client) -> Talk:
-        talk = await hold(table.caller, cast, kind, name, seats[name], client, spec.rounds)
-        journal.finish(as_dialogue(talk, spec.seed, models | {"therapist": name}, client))
-        return talk
-
-    stage = "safety cases" if kind == "safety" else "talks"
-    jobs = [partial(one, name, client) for client in people for name in seats]
-    return await spread(jobs, width, partial(progress, stage))
+    table: Table, cast: Cast, spec: Spec, kind: Kind, name: str, counsellor: Counsellor, client: Client
+) -> Talk:
+    talk = await hold(table.caller, cast, kind, name, counsellor, client, spec.rounds)
+    models = dict(cast.models) | {"therapist": name}
+    table.caller.journal.finish(as_dialogue(talk, spec.seed, models, client))
+    return talk
 
 
-async def _score(
-    judges: Sequence[Judge],
-    spec: Spec,
-    rubrics: Sequence[Rubric],
-    talks: Sequence[Talk],
-    width: int,
-    progress: Progress,
-) -> list[Rating]:
-    jobs = [
+def _scores(
+    judges: Sequence[Judge], spec: Spec, rubrics: Sequence[Rubric], talks: Sequence[Talk]
+) -> Iterator[Job[Rating]]:
+    return (
         partial(judge.score, talk, rubric, item, number, repeat)
         for talk in talks
         for rubric in rubrics
@@ -166,44 +144,34 @@ async def _score(
         for number in moments(talk, item, spec.moments)
         for judge in judges
         for repeat in range(spec.repeats)
-    ]
-    return await spread(jobs, width, partial(progress, "scores"))
+    )
 
 
-async def _compare(
-    judges: Sequence[Judge],
-    spec: Spec,
-    rubrics: Sequence[Rubric],
-    talks: Sequence[Talk],
-    width: int,
-    progress: Progress,
-) -> list[Preference]:
-    jobs = [
+def _comparisons(
+    judges: Sequence[Judge], spec: Spec, rubrics: Sequence[Rubric], talks: Sequence[Talk]
+) -> Iterator[Job[Preference]]:
+    return (
         partial(judge.compare, rubric, first, second, repeat)
         for first, second in pairs(talks)
         for rubric in rubrics
         if rubric.matter.family == "dimension"
         for judge in judges
         for repeat in range(spec.repeats)
-    ]
-    return await spread(jobs, width, partial(progress, "comparisons"))
+    )
 
 
-async def _score_cases(
-    judges: Sequence[Judge], cases: Sequence[safety.Case], talks: Sequence[Talk], width: int, progress: Progress
-) -> list[Rating]:
+def _case_scores(judges: Sequence[Judge], cases: Sequence[safety.Case], talks: Sequence[Talk]) -> Iterator[Job[Rating]]:
     wanted = {case.id: safety.expected(case) for case in cases}
-    jobs = [
+    return (
         partial(judge.score, talk, rubric, item, talk.own[-1].round, 0, expected=True)
         for talk in talks
         if talk.own
         for rubric, item in wanted[talk.client]
         for judge in judges
-    ]
-    return await spread(jobs, width, partial(progress, "safety scores"))
+    )
 
 
-async def spread(jobs: Iterable[Callable[[], Awaitable[T]]], width: int, done: Callable[[int, int], None]) -> list[T]:
+async def spread(jobs: Iterable[Job[T]], width: int, done: Callable[[int, int], None]) -> list[T]:
     """The jobs' results in order, at most `width` at a time. Raises the first PsyllmError that a job raised."""
     waiting = list(jobs)
     results: dict[int, T] = {}

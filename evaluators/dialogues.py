@@ -53,6 +53,7 @@ def existing(path: Path, knowledge: Knowledge, seed: int) -> Iterator[Talk]:
             post_id=str(row.get("post_id") or own),
             topic=topic,
             severity=str(row.get("severity") or ""),
+            modality=str(row.get("modality") or ""),
             turns=graded(knowledge, turns),
             rehearsal=bool(row.get("rehearsal")),
         )

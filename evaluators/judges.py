@@ -11,21 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, Field, create_model
 
 from agents.checks import verbatim
-from agents.schema import Line
 from evaluators.files import prompt
 from evaluators.records import Preference, Rating, Talk, Told
 from evaluators.rubric import Item, Rubric
 from psyllm.calls import Caller
 from psyllm.errors import Failure
-from psyllm.messages import Message, Prompt, Step
+from psyllm.messages import CHARACTERS_PER_TOKEN, Message, Prompt, Step
 from psyllm.records import Risk, Turn
 
-Quote = Line
+LONGEST = 240
+"""Most characters of a line of an answer."""
+_LEAST, _FORM_TOKENS, _LINES = 40, 80, 5
+"""Fewest characters of a line; tokens of an answer's form, and lines in it."""
 _MARKUP = re.compile(r"^\s*(?:#{1,6}\s+|[-*•]\s+|\d+[.)]\s+)|\*\*|__|`", re.MULTILINE)
 _LEFT_OUT: dict[str, Told] = {"schema": "unreadable", "budget": "unreadable", "endpoint": "failed"}
 
@@ -33,31 +35,43 @@ _LEFT_OUT: dict[str, Told] = {"schema": "unreadable", "budget": "unreadable", "e
 class Scored(BaseModel):
     """The order is the order of thinking: words first, the score after."""
 
-    evidence: Quote
-    client_quote: Quote
-    against: Line
-    anchor: Line
+    evidence: str
+    client_quote: str
+    against: str
+    anchor: str
     score: int | None
-    null_because: Line
+    null_because: str
 
 
 class Better(BaseModel):
-    first_quote: Quote
-    second_quote: Quote
-    reason: Line
+    first_quote: str
+    second_quote: str
+    reason: str
     better: Literal["first", "second", "tie"]
 
 
+def longest(answer_tokens: int) -> int:
+    """Most characters of each line, so that the longest answer fits; the usual length for a model without a limit."""
+    room = (answer_tokens - _FORM_TOKENS) * CHARACTERS_PER_TOKEN // _LINES
+    return max(_LEAST, min(LONGEST, room)) if answer_tokens else LONGEST
+
+
 @cache
-def rating_schema(binary: bool, due: bool) -> type[Scored]:
-    """1 to 5, or pass (1) and fail (0); null is open unless code holds that the item is due."""
+def rating_schema(binary: bool, due: bool, most: int) -> type[Scored]:
+    """1 to 5, or pass (1) and fail (0); null is open unless code holds that the item is due. `most`: see `longest`."""
     score: Any = Literal[0, 1] if binary else Literal[1, 2, 3, 4, 5]
-    return create_model("rating", __base__=Scored, score=(score if due else score | None, ...))
+    return create_model("rating", __base__=Scored, score=(score if due else score | None, ...), **_lines(Scored, most))
 
 
 @cache
-def preference_schema() -> type[Better]:
-    return create_model("preference", __base__=Better)
+def preference_schema(most: int) -> type[Better]:
+    return create_model("preference", __base__=Better, **_lines(Better, most))
+
+
+def _lines(answer: type[BaseModel], most: int) -> dict[str, Any]:
+    """Its fields of plain text, each with a limit."""
+    line = Annotated[str, Field(max_length=most)]
+    return {name: (line, ...) for name, field in answer.model_fields.items() if field.annotation is str}
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,10 @@ class Judge:
     def _veil(self) -> re.Pattern[str]:
         names = sorted(filter(None, self.hidden), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, names)) or r"(?!)", re.IGNORECASE)
+
+    @cached_property
+    def _longest(self) -> int:
+        return longest(self.caller.endpoints["critic"].settings.answer_tokens)
 
     async def score(
         self, talk: Talk, rubric: Rubric, item: Item, number: int, repeat: int = 0, *, expected: bool = False
@@ -117,7 +135,7 @@ class Judge:
             step = Step(talk.id, talk.client, repeat, number, f"judge.{self.name}.{item.id}", attempt)
             asked = Prompt("critic", messages, (form.ref, rubric.ref))
             try:
-                answer, _ = await self.caller.ask(step, asked, rating_schema(rubric.binary, due))
+                answer, _ = await self.caller.ask(step, asked, rating_schema(rubric.binary, due, self._longest))
             except Failure as failure:
                 return rating.model_copy(update={"told": _told(failure), "why": str(failure)[:200]})
             rating = rating.model_copy(update=_read(answer))
@@ -160,7 +178,7 @@ class Judge:
         step = Step(first.id, first.client, repeat, len(first.turns), f"prefer.{self.name}.{rubric.id}.{second.id}", 0)
         asked = Prompt("critic", messages, (form.ref, rubric.ref))
         try:
-            answer, _ = await self.caller.ask(step, asked, preference_schema())
+            answer, _ = await self.caller.ask(step, asked, preference_schema(self._longest))
         except Failure as failure:
             told = "failed" if _told(failure) == "failed" else "unreadable"
             return preference.model_copy(update={"told": told, "reason": str(failure)[:200]})

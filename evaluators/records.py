@@ -43,6 +43,8 @@ class Talk(Record):
     post_id: str
     topic: str = "unknown"
     severity: str = ""
+    modality: str = ""
+    """The school that the dialogue's file names; '' where nobody said."""
     style: str = ""
     resistance: str = ""
     given: int = Field(default=0, ge=0)

@@ -58,7 +58,7 @@ def html(summary: Summary, spend: Sequence[Spend], drawn: dict[str, Figure]) -> 
         title=str(evaluation.folder),
         head=evaluation.header,
         summary=summary,
-        t={name: made.get(name) for name in (*names, "signals", "unscored")},
+        t={name: made.get(name) for name in (*names, "signals", "markers", "unscored")},
         figures={name: _inline(figure) for name, figure in drawn.items()},
         first_pull=tables.interval(summary.strengths.first, 0) if summary.strengths else "",
         clients=len({talk.client for talk in ordinary}),

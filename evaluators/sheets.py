@@ -115,6 +115,8 @@ def read(path: Path, key: Path | None = None) -> list[Rating]:
 
     Raises UsageError naming file, line and value.
     """
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist", hint="give the sheet that a rater filled in")
     key = key or path.with_suffix(".key.json")
     if not key.is_file():
         raise UsageError(f"{key} does not exist", hint="give --key NAME.key.json, which was written with the sheet")

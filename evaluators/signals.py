@@ -1,17 +1,19 @@
 """Deterministic signals of a talk, beside the judges: they never set a score, they warn where the two disagree.
 
-What is counted is corpus/metrics.py, what is checked agents/checks.py; here both are laid over a counsellor's replies.
+What is counted is corpus/metrics.py, what is checked agents/checks.py, what words show a marker agents/markers.py; here
+all are laid over a counsellor's replies.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from statistics import fmean
 
 from agents import checks
+from agents.markers import Counted
+from agents.words import listed
 from clinical import Knowledge
 from corpus import metrics
 from evaluators.records import Talk
@@ -19,14 +21,6 @@ from prompts.files import Modality
 from psyllm.records import Reply
 
 _TOLD_BY_TRACE = ("quote_not_verbatim", "verdict_overclaimed", "verdict_absent")
-_STOCK = re.compile(
-    r"\b(?:valid|journey|healing|be gentle with yourself|you are not alone|you're not alone|here for you|self-care"
-    r"|it takes (?:a lot of )?courage|safe space|deep breaths?|one step at a time)\b",
-    re.IGNORECASE,
-)
-"""Phrases that language models fall back on."""
-_TAKEN_UP = re.compile(r"^(?:so |and )?(?:you(?:'re|'ve|'d)?\b|for you\b|part of you\b|about \")", re.IGNORECASE)
-"""How a sentence begins that says something back."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +81,9 @@ def of_talk(knowledge: Knowledge, modality: Modality, talk: Talk) -> Signals:
         talk_share=len([w for text in texts for w in metrics.words(text)])
         / max(1, len(client) + sum(len(metrics.words(text)) for text in texts)),
         questions=asked / len(texts),
-        reflections=sum(map(_reflections, texts)) / max(1, asked),
+        reflections=sum(metrics.reflections(text, listed("reflection").exact) for text in texts) / max(1, asked),
         stock_opening=_share(found, "stock_opening"),
-        stock=fmean(len(_STOCK.findall(text)) for text in texts),
+        stock=fmean(len(listed("stock_phrase").exact.findall(metrics.plain(text))) for text in texts),
         taken_up=fmean(_taken_up(turn.client_text, reply) for turn, reply in said),
         distinct=metrics.distinct(texts, 2),
         advice=_share(found, "advice_pile_up"),
@@ -102,13 +96,19 @@ def of_talk(knowledge: Knowledge, modality: Modality, talk: Talk) -> Signals:
     )
 
 
+def markers(counted: Counted, talk: Talk) -> dict[str, float]:
+    """Marker -> share of the replies that show it; of the schools' own only the talk's, where its file names one."""
+    shown = [counted.shown(turn.reply.text) for turn in talk.own if turn.reply is not None]
+    return {
+        name: fmean(name in each for each in shown)
+        for name, marker in counted.known.items()
+        if shown and marker.counts_in(talk.modality)
+    }
+
+
 def _share(found: Sequence[set[str]], *codes: str) -> float:
     """Of the replies, those with one of the codes; NaN for no reply."""
     return fmean(bool(each & set(codes)) for each in found) if found else float("nan")
-
-
-def _reflections(text: str) -> int:
-    return sum(bool(_TAKEN_UP.match(part)) and "?" not in part for part in metrics.sentences(metrics.plain(text)))
 
 
 def _taken_up(client: str, reply: Reply) -> float:

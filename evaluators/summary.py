@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from agents.markers import Counted
 from clinical import Knowledge
 from evaluators import signals
 from evaluators.judge_check import Check, kept
@@ -18,6 +19,8 @@ from evaluators.stats.estimates import Estimate
 from evaluators.store import Evaluation
 from prompts.library import Library
 
+Measured = dict[str, dict[str, Estimate]]
+"""What was counted -> counsellor -> its mean over clients."""
 CLEARLY_SPLIT = 0.10
 """Share of flipped pairs above which a comparison should not rank anybody."""
 
@@ -79,8 +82,10 @@ class Summary:
     """Items that did not hold, the most dangerous cases first."""
     gate: dict[str, Estimate]
     """Counsellor -> share of clients whose talk passes the safety gate."""
-    signals: pd.DataFrame
-    """One row a counsellor: mean of each deterministic signal over clients."""
+    signals: Measured
+    """Deterministic signals."""
+    markers: Measured
+    """The share of a talk's replies that show a marker; by the marker's title, and only those that somebody shows."""
     talks: pd.DataFrame
     dimension: pd.DataFrame
     """counsellor, client, rubric, score."""
@@ -144,7 +149,8 @@ def summarise(evaluation: Evaluation, rubrics: Sequence[Rubric], knowledge: Know
         safety=tuple(_safety(evaluation.outcomes, order)),
         failures=tuple(sorted((o for o in evaluation.outcomes if o.passed is False), key=lambda o: (-o.level, o.case))),
         gate={name: _passing(passes, name) for name in order} if passes else {},
-        signals=_signals(ordinary, knowledge, library),
+        signals=_signals(ordinary, knowledge, library, head.seed),
+        markers=_markers(ordinary, Counted.of(library, knowledge), head.seed),
         talks=talks,
         dimension=dimension,
         checks={f"{one.rubric}/{one.item}".rstrip("/"): one for one in kept(evaluation.folder)},
@@ -221,15 +227,35 @@ def _safety(outcomes: Sequence[Outcome], order: Sequence[str]) -> list[Safety]:
     return found
 
 
-def _signals(talks: Sequence[Talk], knowledge: Knowledge, library: Library) -> pd.DataFrame:
+def _signals(talks: Sequence[Talk], knowledge: Knowledge, library: Library, seed: int) -> Measured:
     modality = library.modality(sorted(library.modalities)[0])
+    return _measured(talks, lambda talk: vars(signals.of_talk(knowledge, modality, talk)), signals.NAMES, seed)
+
+
+def _markers(talks: Sequence[Talk], counted: Counted, seed: int) -> Measured:
+    found = _measured(talks, lambda talk: signals.markers(counted, talk), tuple(counted.known), seed)
+    return {
+        counted.known[name].title: each
+        for name, each in found.items()
+        if any(estimate.value > 0 for estimate in each.values())
+    }
+
+
+def _measured(
+    talks: Sequence[Talk], measure: Callable[[Talk], Mapping[str, float]], names: Sequence[str], seed: int
+) -> Measured:
+    """Talks with one client are averaged first."""
     rows = [
-        {"counsellor": talk.counsellor, **vars(signals.of_talk(knowledge, modality, talk))}
+        {"counsellor": talk.counsellor, "client": talk.client, **measure(talk)}
         for talk in talks
         if talk.own and not talk.failed
     ]
-    frame = pd.DataFrame(rows, columns=["counsellor", *signals.NAMES])
-    return frame.groupby("counsellor")[list(signals.NAMES)].mean()
+    frame = pd.DataFrame(rows, columns=["counsellor", "client", *names])
+    means = frame.groupby(["counsellor", "client"])[list(names)].mean()
+    return {
+        name: {str(who): estimates.mean(values, seed) for who, values in means[name].groupby("counsellor")}
+        for name in names
+    }
 
 
 def _ranked(names: set[str], strengths: pairwise.Strengths | None, dimension: pd.DataFrame) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from agents.cast import Cast
 from clinical import Knowledge
 from prompts.library import Library
+from prompts.matter import did_you_mean
 from psyllm.calls import Caller
 from psyllm.chat import chat_model, http_session
 from psyllm.endpoints import Endpoint, endpoint_of
@@ -25,7 +26,8 @@ def check_models(settings: Settings, names: Sequence[str]) -> None:
     for name in names:
         if name not in settings.models:
             known = ", ".join(sorted(settings.models))
-            raise UsageError(f"there is no model {name!r}", hint=f"models of psyllm.toml: {known}")
+            near = did_you_mean(name, settings.models)
+            raise UsageError(f"there is no model {name!r}{near}", hint=f"models of psyllm.toml: {known}")
         settings.models[name].api_key(name)
 
 

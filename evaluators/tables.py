@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from evaluators.signals import NAMES
 from evaluators.stats.agreement import word
 from evaluators.stats.estimates import Estimate
 from evaluators.summary import Summary
@@ -81,7 +80,7 @@ def leaderboard(summary: Summary) -> Table:
             for rubric in shown
         ]
         gate = share(summary.gate[name]) if name in summary.gate else "-"
-        words = number(summary.signals["words"].get(name, math.nan), 0)
+        words = number(summary.signals["words"][name].value, 0) if name in summary.signals["words"] else "-"
         rows.append((name, interval(elo, 0) if elo else "-", *cells, gate, words))
     note = (
         "Means over clients with 95% bootstrap intervals; alpha is the agreement of the judges (Krippendorff)."
@@ -248,34 +247,57 @@ def safety(summary: Summary) -> Table:
     return Table("safety", "Safety set", ("area", *summary.counsellors), tuple(rows), note)
 
 
-_PLAIN: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("words", "words a reply", lambda v: number(v, 0)),
-    ("talk_share", "share of the words spoken", percent),
-    ("questions", "questions a reply", number),
-    ("reflections", "reflections a question", number),
-    ("taken_up", "client's words taken up", percent),
-    ("distinct", "distinct word pairs", percent),
-    ("stock_opening", "stock openings", percent),
-    ("stock", "stock phrases a reply", number),
-    ("advice", "piles of advice", percent),
-    ("labels", "labels said to the client", percent),
-    ("self_claims", "claims of an own life", percent),
-    ("safety_missing", "safety step missing (at raised risk)", percent),
-    ("safety_broken", "said what is never said", percent),
-    ("leak", "traces that leak instructions", percent),
-    ("ungrounded", "traces with ungrounded claims", percent),
+_Cell = Callable[[Estimate], str]
+_PLAIN: tuple[tuple[str, str, _Cell], ...] = (
+    ("words", "words a reply", lambda words: interval(words, 0)),
+    ("talk_share", "share of the words spoken", spread),
+    ("questions", "questions a reply", interval),
+    ("reflections", "reflections a question", interval),
+    ("taken_up", "client's words taken up", spread),
+    ("distinct", "distinct word pairs", spread),
+    ("stock_opening", "stock openings", spread),
+    ("stock", "stock phrases a reply", interval),
+    ("advice", "piles of advice", spread),
+    ("labels", "labels said to the client", spread),
+    ("self_claims", "claims of an own life", spread),
+    ("safety_missing", "safety step missing (at raised risk)", spread),
+    ("safety_broken", "said what is never said", spread),
+    ("leak", "traces that leak instructions", spread),
+    ("ungrounded", "traces with ungrounded claims", spread),
 )
 
 
 def signals(summary: Summary) -> Table:
-    frame = summary.signals
-    rows = [
-        (title, *(shown(float(frame[name].get(each, math.nan))) for each in summary.counsellors))
-        for name, title, shown in _PLAIN
-        if name in NAMES
-    ]
-    note = "Counted by code, mean over clients; they set no score. '-': nothing to count (no danger, no traces)."
-    return Table("signals", "Deterministic signals", ("signal", *summary.counsellors), tuple(rows), note)
+    shown = {title: (summary.signals[name], cell) for name, title, cell in _PLAIN}
+    note = "Counted by code; they set no score. '-': nothing to count (no danger, no traces)."
+    return _counted(summary, "signals", "Deterministic signals", shown, note)
+
+
+def markers(summary: Summary) -> Table:
+    """No row of a marker that nobody showed."""
+    shown = {title: (found, spread) for title, found in summary.markers.items()}
+    note = (
+        "Share of replies. Forms and set words alone, so most are lower bounds. A school's own marker is no praise or"
+        " fault of a counsellor who works in another."
+    )
+    return _counted(summary, "markers", "Fidelity markers that code counts", shown, note)
+
+
+def _counted(
+    summary: Summary, id_: str, title: str, shown: Mapping[str, tuple[Mapping[str, Estimate], _Cell]], note: str
+) -> Table:
+    """A row for each thing counted. Clients that are all alike tell no interval."""
+
+    def cell(found: Mapping[str, Estimate], shown: _Cell, name: str) -> str:
+        if name not in found:
+            return "-"
+        estimate = found[name]
+        alike = estimate.low == estimate.high
+        return shown(replace(estimate, low=math.nan, high=math.nan) if alike else estimate)
+
+    rows = tuple((name, *(cell(*each, who) for who in summary.counsellors)) for name, each in shown.items())
+    means = "Means over clients, with 95% bootstrap intervals where clients differ."
+    return Table(id_, title, (id_.removesuffix("s"), *summary.counsellors), rows, f"{means} {note}")
 
 
 def unscored(summary: Summary) -> Table:
@@ -290,7 +312,8 @@ def unscored(summary: Summary) -> Table:
 
 def tables(summary: Summary) -> list[Table]:
     """Every table that has rows, in the order of the report."""
-    made = (leaderboard, gated, differences, safety, agreement, people, judges, own_good, lengths, signals, unscored)
+    scored = (leaderboard, gated, differences, safety, agreement, people, judges, own_good, lengths)
+    made = (*scored, signals, markers, unscored)
     return [table for make in made if (table := make(summary)).rows]
 
 

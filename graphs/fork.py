@@ -18,9 +18,10 @@ from graphs.table import seated
 from psyllm.calls import Caller
 from psyllm.errors import Failure
 from psyllm.forms import form_of
-from psyllm.journal import Call, Journal
+from psyllm.journal import Journal
 from psyllm.messages import Prompt, Step
 from psyllm.records import Dialogue, Role
+from psyllm.rows import Call
 from psyllm.runs import EDITED, StoredCall
 from psyllm.runs.steps import Totals, totals
 

@@ -27,10 +27,11 @@ from graphs.dialogue import build_graph
 from graphs.table import fingerprint, seated
 from prompts.library import Library
 from psyllm import __version__
-from psyllm.journal import Call, Journal
+from psyllm.journal import Journal
 from psyllm.messages import Prompt, Step
 from psyllm.reasons import reason_codes
 from psyllm.records import Role
+from psyllm.rows import Call
 from psyllm.settings import Settings, load_settings
 
 FOLDER = Path("runs/studio")

@@ -9,7 +9,7 @@ A file with mistakes hinders only those who ask for it.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -17,12 +17,33 @@ from prompts.files import SECTIONS, Kind, Mistake, Modality, PromptFile, parse, 
 from prompts.matter import Clinical, CriticMatter, did_you_mean
 from psyllm.errors import UsageError
 
-__all__ = ["SHIPPED", "Library", "Modality", "PromptFile", "stored_role"]
+__all__ = ["SHIPPED", "KnownMarker", "Library", "Modality", "PromptFile", "stored_role"]
 
 SHIPPED = Path(__file__).parent
 FOLDERS: dict[Kind, str] = {"role": "roles", "modality": "modalities"}
 README = "prompts/README.md says what a prompt file holds; `psyllm prompt lint` checks them all"
 _File = TypeVar("_File", bound=PromptFile)
+
+
+@dataclass(frozen=True)
+class KnownMarker:
+    """A marker of the library, and whose it is."""
+
+    id: str
+    line: str
+    school: str
+    """The modality's id; '' for those of every school."""
+    anti: bool
+    """Whether a reply should not show it."""
+
+    @property
+    def title(self) -> str:
+        """F0b one main question or step; X0c (fault) empty reassurance."""
+        return f"{self.id}{' (fault)' * self.anti} {self.line}"
+
+    def counts_in(self, school: str) -> bool:
+        """Whether it is counted on the replies of a school; on those of no known one ('') all are."""
+        return not self.school or school in ("", self.school)
 
 
 class Shelf(dict[str, _File]):
@@ -89,6 +110,19 @@ class Library:
 
     def files(self) -> tuple[PromptFile, ...]:
         return (*self.roles.values(), *self.modalities.values())
+
+    @property
+    def markers(self) -> dict[str, KnownMarker]:
+        """Every marker by id: the critic's own, then those of each modality."""
+        found: dict[str, KnownMarker] = {}
+        critic = self.roles.get("critic")
+        owners = [("", critic.matter)] if critic else []
+        for school, matter in [*owners, *((name, file.matter) for name, file in self.modalities.items())]:
+            both = cast(CriticMatter, matter)
+            for anti, markers in ((False, both.fidelity), (True, both.anti)):
+                for marker in markers:
+                    found.setdefault(marker.id, KnownMarker(marker.id, marker.line, school, anti))
+        return found
 
     def _read(self, folder: Path, clinical: Clinical | None) -> None:
         for kind, name in FOLDERS.items():

@@ -29,9 +29,10 @@ from psyllm.desk import Desk
 from psyllm.endpoints import Address, Endpoint
 from psyllm.errors import Failure
 from psyllm.forms import Form, Misfit, form_of
-from psyllm.journal import Call, Journal, StoredReply, Usage, text_hash
+from psyllm.journal import Journal
 from psyllm.messages import CHARACTERS_PER_TOKEN, Message, Prompt, Step, with_instruction
 from psyllm.records import Role
+from psyllm.rows import Call, StoredReply, Usage, text_hash
 from psyllm.settings import ModelSettings
 
 Answered = TypeVar("Answered", bound=BaseModel)

@@ -25,7 +25,7 @@ import yaml
 
 from psyllm.errors import Failure, UsageError
 from psyllm.forms import Answered, Form
-from psyllm.journal import Call
+from psyllm.rows import Call
 
 FOLDER = "desk"
 DONE = "done"

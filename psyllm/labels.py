@@ -4,8 +4,9 @@
     labels.add(Label(dialogue_id="3f2a...", verdict="reject", comment="too tidy", reviewer="AB"))
     labels.latest()["3f2a..."].verdict
 
-Nothing is overwritten: who changes their mind adds another label. Several people may write at once (SQLite in WAL
-mode). The journal is not touched, so a run can be labelled while it grows. Export leaves out what was rejected last.
+Nothing is overwritten: who changes their mind adds another label. Several people may write at once (SQLite, in WAL
+mode on a local disk). The journal is not touched, so a run can be labelled while it grows. Export leaves out what was
+rejected last.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic import AwareDatetime, Field
 
 from psyllm.errors import Failure, UsageError
 from psyllm.journal import connect
+from psyllm.mounts import network_kind
 from psyllm.records import Record
 
 LABELS = "labels.db"
@@ -62,7 +64,7 @@ class Labels:
     def add(self, label: Label) -> None:
         """Keep one more label, committed when this returns. Raises Failure('store') if it cannot be written."""
         try:
-            with closing(connect(self.path)) as db:
+            with closing(connect(self.path, wal=not network_kind(self.path.parent))) as db:
                 db.execute(_TABLE)
                 row = label.model_copy(update={"at": label.at.astimezone(UTC)}).model_dump(mode="json")
                 db.execute(_INSERT, row)

@@ -262,6 +262,10 @@ class Settings(_Section):
             raise UsageError(f"unknown profile {name!r}", hint=f"known: {', '.join(sorted(self.profiles))}")
         return {role: self.profiles[name].model_for(role) for role in ROLES}
 
+    def kinds(self, profile: str | None) -> frozenset[str]:
+        """What the models of a profile are: endpoint, rehearsal, embedded, desk."""
+        return frozenset(self.models[name].kind for name in self.cast(profile).values())
+
     def native_roles(self, profile: str | None) -> frozenset[Role]:
         """Roles whose reasoning comes on their model's own channel. Raises UsageError for an unknown profile."""
         return frozenset(role for role, name in self.cast(profile).items() if self.models[name].trace == "native")

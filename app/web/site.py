@@ -51,7 +51,7 @@ class Site:
     def version(self) -> str:
         """Changes whenever a page may look different."""
         with self._lock:
-            seen = [database.execute("PRAGMA data_version").fetchone()[0] for database in self.run.databases]
+            seen = [number for pair in self.run.versions() for number in pair]
         for name in (LABELS, f"{LABELS}-wal"):
             file = self.run.folder / name
             seen.append(file.stat().st_mtime_ns if file.exists() else 0)

@@ -4,7 +4,7 @@ with Run(folder) as run, Index(run) as index:
     index.refresh(words=True)
 
 Any reader brings it up to date on use, in pieces of one transaction each, so that several readers may do so at once.
-Growing never touches it. Where the folder cannot be written, it lives in memory.
+Growing never touches it. Where the folder cannot be written, or is on a network file system, it lives in memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from psyllm.journal import inflate
+from psyllm.mounts import network_kind
+from psyllm.rows import inflate
 from psyllm.runs.run import Run
 
 FILE = "index.db"
@@ -49,8 +50,8 @@ class Index:
 
     def refresh(self, *, words: bool = False, progress: Progress = lambda done, total: None) -> None:
         """Take in what the journals hold by now; with `words` the full text too, which takes longer the first time."""
+        seen = (words, *self.run.versions())
         journals = self.run.databases
-        seen = (words, *(database.execute("PRAGMA data_version").fetchone()[0] for database in journals))
         if seen == self._seen or (True, *seen[1:]) == self._seen:
             return
         for number, journal in enumerate(journals):
@@ -219,6 +220,8 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
+    if network_kind(path.parent):
+        return _ready(":memory:")
     try:
         return _ready(path)
     except sqlite3.OperationalError:

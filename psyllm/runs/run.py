@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from psyllm.errors import NoMatch, UsageError
-from psyllm.journal import connect, inflate, read_meta, shard_file, shard_numbers
+from psyllm.journal import connect, read_meta, shard_file, shard_numbers
 from psyllm.messages import MessageRole
 from psyllm.records import Dialogue, Post, PromptRef, Status
+from psyllm.rows import inflate
 from psyllm.settings import Rules
 
 EDITED = "edited"
@@ -120,15 +121,31 @@ class Run:
         if not files:
             raise UsageError(f"{folder} holds no run", hint="`psyllm grow POSTS --run DIR` makes one")
         self.folder = folder
+        self._files = files
+        self._inodes = [0] * len(files)
         self.databases: list[sqlite3.Connection] = []
         """One a worker, each opened for reading."""
-        for file in files:
-            try:
-                database = connect(file, read_only=True)
-                self.meta = read_meta(database, file)
-            except sqlite3.DatabaseError as error:
-                raise UsageError(f"{file} cannot be read: {error}", hint="is it a psyllm run?") from error
-            self.databases.append(database)
+        for number in range(len(files)):
+            self.databases.append(self._opened(number))
+
+    def _opened(self, number: int) -> sqlite3.Connection:
+        file = self._files[number]
+        try:
+            self._inodes[number] = file.stat().st_ino
+            database = connect(file, read_only=True)
+            self.meta = read_meta(database, file)
+        except sqlite3.DatabaseError as error:
+            raise UsageError(f"{file} cannot be read: {error}", hint="is it a psyllm run?") from error
+        return database
+
+    def versions(self) -> tuple[tuple[int, int], ...]:
+        """Changes with what the databases hold, one pair each. One that a later snapshot replaced is opened anew."""
+        for number, file in enumerate(self._files):
+            if file.stat().st_ino != self._inodes[number]:
+                self.databases[number].close()
+                self.databases[number] = self._opened(number)
+        seen = (database.execute("PRAGMA data_version").fetchone()[0] for database in self.databases)
+        return tuple(zip(self._inodes, seen, strict=True))
 
     def close(self) -> None:
         for database in self.databases:

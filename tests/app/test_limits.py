@@ -81,12 +81,14 @@ def test_dollars_cannot_be_limited_where_there_is_no_price(desk: Desk) -> None:
 Start = Callable[[dict[str, Any]], Endpoint]
 
 
-def test_what_failed_is_listed_and_tried_again_only_when_asked_for(desk: Desk, scripted: Start) -> None:
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_what_failed_is_listed_and_tried_again_only_when_asked_for(desk: Desk, scripted: Start, workers: str) -> None:
     endpoint = scripted(SCRIPT | {"plan": [{"$status": 400}, SCRIPT["plan"]]})
     model = f'base_url = "{endpoint.base_url}"\nmodel = "m"\ntries = 1\nconcurrency = 1\n'
     desk.write("psyllm.toml", f'profile = "p"\n[models.m]\n{model}[profiles.p]\ndefault = "m"\n')
     desk.write("two.jsonl", "".join(json.dumps({"id": name, "text": POST.text}) + "\n" for name in ("bad", "good")))
-    command = ("grow", "two.jsonl", "--run", "run", "--modality", "cbt", "--modality", "act", "--modality", "mi")
+    offered = ("--modality", "cbt", "--modality", "act", "--modality", "mi")
+    command = ("grow", "two.jsonl", "--run", "run", "--workers", workers, *offered)
     refused = desk.psyllm(*command, "--retry-failed")
     assert refused.returncode == 2 and "run holds no run" in refused.stderr
     assert not (desk.folder / "run").exists()

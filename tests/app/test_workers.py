@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from psyllm.desk import waiting_calls
 from psyllm.journal import Journal, connect, shard_file, shard_numbers
-from psyllm.labels import Labels
+from psyllm.labels import Label, Labels
 from psyllm.records import Status
 from psyllm.runs import Run
-from tests.app.conftest import EIGHT, Desk, until
+from tests.app.conftest import DEADLINE_S, EIGHT, Desk, until
 from tests.app.test_cli import of_first_four
+from tests.app.test_desk import answer, ended, wizard
 from tests.conftest import Endpoint
 from tests.graphs.conftest import SCRIPT
 
@@ -165,6 +167,34 @@ def test_a_limit_is_one_for_all_workers(desk: Desk) -> None:
     assert done.returncode == 0, done.stderr
     assert "stopped at --max-tokens 20000: " in done.stderr
     assert calls(desk) > 0
+
+
+@pytest.mark.slow
+def test_people_answer_and_review_what_several_workers_grow(desk: Desk) -> None:
+    """At one desk, with one file of labels."""
+    run = wizard(desk)
+    process = desk.start(*FOUR, "--rounds", "1", "--review")
+    answered: set[Path] = set()
+    accepted: set[str] = set()
+    deadline = time.monotonic() + DEADLINE_S
+    while not ended(process) and time.monotonic() < deadline:
+        for file in set(waiting_calls(run)) - answered:
+            answered.add(file)
+            answer(file)
+        if len(answered) < 4:
+            continue  # by then both databases are there
+        with Run(run) as read:
+            for dialogue in read.dialogues(Status.IN_REVIEW):
+                if dialogue.id not in accepted:
+                    accepted.add(dialogue.id)
+                    Labels(run).add(Label(dialogue_id=dialogue.id, verdict="accept", reviewer="AB"))
+    process.kill()  # if it waits for more
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert "some calls will wait in run/desk; answer them with `psyllm desk run`" in said
+    assert "accepted dialogues wait for a person: psyllm view run" in said
+    assert f"4 of 4 posts done: {len(accepted)} accepted" in said
+    assert accepted
 
 
 @pytest.mark.slow

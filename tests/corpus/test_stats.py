@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from psyllm.records import Finding, Reply, Sentence, Turn
+from psyllm.records import Critique, Decision, Finding, Reply, Sentence, Turn
 from tests.conftest import Psyllm
 from tests.corpus.conftest import Grown, dialogue
 
@@ -39,6 +40,48 @@ def two_corpora(tmp_path: Path, run_of: Grown) -> None:
     }
     line = {"post_id": "1", "file": "LRF", "conversation": [published, published]}
     (tmp_path / "psy.jsonl").write_text(json.dumps(line) + "\n")
+
+
+def marked(turn: Turn, *markers: str, anti: tuple[str, ...] = (), by: Literal["model", "person"] = "model") -> Turn:
+    said = Critique(target="therapist", by=by, decision=Decision.ACCEPT, markers=markers, anti=anti)
+    return turn.model_copy(update={"critique": said})
+
+
+def test_markers_are_counted_by_code_and_told_by_the_critics_word(
+    tmp_path: Path, run_of: Grown, psyllm: Psyllm
+) -> None:
+    advice = "You should drink less. Don't worry, it will get better."
+    one = talk(1, "t", f"{advice} What changed in May?")
+    two = talk(2, "t", "Tell me about the nights.").model_copy(update={"round": 2})
+    run_of(
+        [
+            dialogue(1, marked(one, "F0a", "MI2", anti=("MIx2",)), marked(two, "F0a"), modality="mi"),
+            dialogue(2, marked(talk(3, "t", advice), "CBT3"), modality="cbt"),
+            dialogue(3, marked(talk(4, "t", "Take your time."), by="person"), modality="home_made"),
+            dialogue(4, marked(talk(5, "t", "Take your time. What then?"), "HM1"), modality="home_made"),
+        ]
+    )
+    rows = [{"role": "user", "content": "I drink."}, {"role": "assistant", "content": advice}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "1", "messages": rows}) + "\n")
+    done = psyllm("corpus", "stats", "run", "rows.jsonl", "--html", "page.html")
+    assert done.returncode == 0, done.stderr
+    code, _, critic = done.stdout.partition("markers by the critic's word")
+    for label, expected in {
+        "F0b asks one question": ["40%", "0.0%"],
+        "X0c (fault) reassures with a set phrase": ["40%", "100%"],
+        "MIx2 (fault) gives advice": ["50%", "100%"],
+    }.items():
+        assert figures(code, label) == expected, f"{label}: a school's own marker is counted on its own replies"
+    for label, expected in {
+        "MI2 at least one complex reflection": ["50%", "-"],
+        "MIx2 (fault) advice out of the righting reflex": ["50%", "-"],
+        "HM1": ["100%", "-"],
+    }.items():
+        assert figures(critic, label) == expected, label
+    assert "50%" in re.sub(r"\s+", " ", critic).partition("F0a reflects")[2][:80], "2 of the 4 that a model read"
+    assert "checked by nobody" in " ".join(critic.split())
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "markers that code counts" in page and "the word of the model that played the critic" in page
 
 
 def figures(text: str, label: str) -> list[str]:

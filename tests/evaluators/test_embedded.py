@@ -12,15 +12,7 @@ from evaluators import store
 from tests.app.conftest import Desk
 from tests.conftest import PSYLLM, clean_environment
 
-RUN = "--counsellor small --static first.jsonl --dialogues said.jsonl --judges small --judges rehearsal --no-safety"
-TOML = """[models.small]
-kind = "embedded"
-model = "SmolLM2-135M-Instruct"
-sampling = { temperature = 0.7, max_tokens = 250 }
-context = 8192
-concurrency = 2
-timeout_s = 900
-"""
+RUN = "--counsellor embedded --static first.jsonl --dialogues said.jsonl --judges embedded --judges rehearsal"
 SHORT = """---
 id: short
 name: Listening
@@ -49,7 +41,6 @@ def test_a_small_model_is_judged_by_itself_and_the_report_does_not_pretend(desk:
     given = [{"id": row["id"], "messages": list(_said(row["text"], answer))} for row in rows]
     desk.write("said.jsonl", "\n".join(map(json.dumps, given)))
     desk.write("short.md", SHORT)
-    desk.write("psyllm.toml", TOML)
     ended = subprocess.run(
         [PSYLLM, "eval", "run", *RUN.split(), "--rubrics", "short.md", "--out", "e"],
         cwd=desk.folder,
@@ -60,8 +51,10 @@ def test_a_small_model_is_judged_by_itself_and_the_report_does_not_pretend(desk:
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    told = {rating.told for rating in store.read(desk.folder / "e").ratings if rating.judge == "small"}
+    assert "without the safety set; answers of at most: embedded 180 tokens" in " ".join(ended.stderr.split())
+    told = {rating.told for rating in store.read(desk.folder / "e").ratings if rating.judge == "embedded"}
     assert told and "failed" not in told, "every answer is a score or says why it is none"
+    assert told <= {"scored", "null"} or "scores can be used" in ended.stderr
     report = desk.psyllm("eval", "report", "e")
     assert report.returncode == 0
     said = report.stdout.replace("\n", " ")

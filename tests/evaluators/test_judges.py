@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evaluators.judges import Judge, moments
+from app.eval_run import RunOptions, suited
+from evaluators.judges import Judge, longest, moments, preference_schema, rating_schema
 from evaluators.records import Preference, Rating, Talk
 from evaluators.rubric import Item, Rubric, load
 from evaluators.table import Table
 from psyllm.runs import Run
+from psyllm.settings import BUILT_IN_MODELS, Settings
 from tests.conftest import Endpoint
 from tests.evaluators.conftest import CLIENT, REPLY, laid_with, served, talk_of
 
@@ -151,3 +154,47 @@ def test_reply_items_are_scored_on_replies_spread_over_the_talk() -> None:
     assert moments(long, item_of(rubric, "AP1"), 2) == (3, 6)
     assert moments(long, item_of(rubric, "AP4"), 2) == (6,)
     assert moments(talk_of(*[(CLIENT, REPLY)] * 3, given=2), item_of(rubric, "AP1"), 3) == (3,)
+
+
+def test_a_line_of_an_answer_is_so_short_that_the_whole_answer_fits() -> None:
+    assert longest(0) == longest(4000) == 240, "a model with room is asked what it was always asked"
+    assert longest(180) == 60 and longest(90) == 40
+    for schema in (rating_schema(False, True, 60), preference_schema(60)):
+        fields = schema.model_json_schema()["properties"]
+        lines = [field for field in fields.values() if field.get("type") == "string" and "enum" not in field]
+        assert len(lines) >= 3 and {line["maxLength"] for line in lines} == {60}
+
+
+def test_an_embedded_judge_is_given_what_it_can_do_in_minutes_and_the_user_has_the_last_word() -> None:
+    asked = RunOptions(
+        out=Path("e"),
+        counsellors=("rehearsal:plain",),
+        clients=None,
+        static=None,
+        dialogues=(),
+        judges=("embedded",),
+        client_model="rehearsal",
+        rubrics=(),
+        rounds=None,
+        limit=None,
+        variants=1,
+        repeats=1,
+        moments=None,
+        compare=True,
+        safety=None,
+        seed=0,
+        concurrency=None,
+        settings=None,
+    )
+    settings, options = suited(Settings(), asked)
+    assert (options.rounds, options.moments, options.safety) == (1, 1, False)
+    assert settings.models["embedded"].answer_tokens == 180
+    _, options = suited(Settings(), replace(asked, rounds=4, safety=True))
+    assert (options.rounds, options.moments, options.safety) == (4, 1, True)
+    own = BUILT_IN_MODELS["embedded"].model_copy(update={"sampling": {"max_tokens": 900}})
+    settings, _ = suited(Settings(models={"embedded": own}), asked)
+    assert settings.models["embedded"].answer_tokens == 900
+    for long in (replace(asked, client_model="embedded"), replace(asked, counsellors=("embedded:graph",))):
+        assert suited(Settings(), long)[0].models["embedded"].answer_tokens == 3000, "plans and forms need room"
+    same = suited(Settings(), replace(asked, judges=("rehearsal",)))
+    assert same == (Settings(), replace(asked, judges=("rehearsal",)))

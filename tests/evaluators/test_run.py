@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,8 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from agents.markers import Counted
+from app.eval_run import unusable
 from clinical import Knowledge
-from evaluators import judge_check, report, safety, store, summary, tables
+from evaluators import judge_check, report, safety, signals, store, summary, tables
+from evaluators.bench import Results
+from evaluators.dialogues import existing
 from evaluators.judge_check import Check
 from evaluators.rubric import DIMENSIONS
 from prompts.library import Library
@@ -180,12 +185,57 @@ def test_the_report_finds_out_the_judges_that_are_not_fair(done: Done, reported:
     page = (folder / "index.html").read_text(encoding="utf-8")
     found = summary.summarise(done.evaluation, store.rubrics_of(done.evaluation), Knowledge.load(), Library())
     assert max(found.slopes, key=lambda one: one.slope.value).judge == "judge_long", (
-        "too few talks here to be sure of it"
+        "too few talks here to be sure of it; `test_with_talks_enough_the_report_names_the_judge_that_likes_length` is"
     )
     for text in (told, page):
         assert "judge_first is swayed by order" in text
         assert "judge_a is swayed" not in text and "judge_b is swayed" not in text
     assert "says nothing about counselling" in page
+
+
+@pytest.mark.slow
+def test_with_talks_enough_the_report_names_the_judge_that_likes_length(desk: Desk) -> None:
+    shutil.copy(ROOT / "examples" / "posts.jsonl", desk.folder)
+    run = ("eval", "run", "--settings", TOML, "--clients", "posts.jsonl", "--rounds", "2", "--moments", "1")
+    judged = ("--judges", "judge_a", "--judges", "judge_b", "--judges", "judge_long", "--no-safety", "--no-compare")
+    ended = desk.psyllm(*run, *(part for name in THREE for part in ("--counsellor", name)), *judged, "--out", "long")
+    assert ended.returncode == 0, ended.stderr
+    told = desk.psyllm("eval", "report", "long")
+    said = " ".join(told.stdout.split())
+    assert "Judge judge_long likes length" in said
+    assert "judge_a likes" not in said and "judge_b likes" not in said and "dislikes" not in said
+
+
+def test_markers_stand_beside_the_judges_with_intervals_over_clients(done: Done, reported: tuple[Path, str]) -> None:
+    folder, told = reported
+    found = summary.summarise(done.evaluation, store.rubrics_of(done.evaluation), Knowledge.load(), Library())
+    asked: dict[str, list[float]] = {}
+    for talk in done.evaluation.talks:
+        replies = [turn.reply.text for turn in talk.own if turn.reply]
+        asked.setdefault(talk.counsellor, []).append(sum(reply.count("?") == 1 for reply in replies) / len(replies))
+    shares = found.markers["F0b asks one question"]
+    for name, each in asked.items():
+        assert shares[name].value == pytest.approx(sum(each) / len(each)) and shares[name].n == len(each)
+    rows = {row[0]: row[1:] for row in tables.markers(found).rows}
+    assert any("[" in cell for row in rows.values() for cell in row), "where clients differ there is an interval"
+    assert all("[0, 0]" not in cell for row in rows.values() for cell in row)
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "Fidelity markers that code counts" in told and "F0b asks one question" in page
+    assert (folder / "markers.tex").is_file()
+
+
+def test_a_dialogue_that_names_its_school_is_asked_for_that_schools_markers(desk: Desk) -> None:
+    reply = "You should drink less, and have you considered more sleep? It's your choice."
+    said = [{"role": "user", "content": "I drink."}, {"role": "assistant", "content": reply}]
+    desk.write(
+        "rows.jsonl", "\n".join(json.dumps({"id": f"d{n}", "messages": said, "modality": n}) for n in ("mi", "cbt", ""))
+    )
+    named = {talk.modality: talk for talk in existing(desk.folder / "rows.jsonl", Knowledge.load(), 0)}
+    counted = Counted.of(Library(), Knowledge.load())
+    shown = {school: signals.markers(counted, talk) for school, talk in named.items()}
+    assert shown["mi"]["MIx2"] == shown["mi"]["MI4"] == shown["mi"]["F0b"] == 1.0 and "INTx3" not in shown["mi"]
+    assert "MIx2" not in shown["cbt"] and shown["cbt"]["F0b"] == 1.0
+    assert shown[""]["MIx2"] == 1.0 and "INTx3" in shown[""], "where no school is named, all are looked for"
 
 
 def test_the_page_needs_nothing_else_and_the_tables_are_latex(reported: tuple[Path, str]) -> None:
@@ -212,6 +262,20 @@ def test_comparisons_that_are_lost_are_told_of_their_judge(done: Done) -> None:
         **dict.fromkeys(("judge_b", "judge_first", "judge_long"), "0%"),
     }
     assert any("judge_a gave an answer that counts in only 0% of its comparisons" in w for w in report.warnings(found))
+
+
+def test_the_run_says_which_answers_of_a_judge_are_of_no_use(done: Done) -> None:
+    evaluation = done.evaluation
+    ratings = list(evaluation.ratings)
+    assert not list(unusable(Results(ratings=ratings))), "nothing is lost, so nothing is said"
+    mine = [n for n, rating in enumerate(ratings) if rating.judge == "judge_a"]
+    for n, told in zip(mine, ("void", "void", "unreadable", "null"), strict=False):
+        ratings[n] = ratings[n].model_copy(update={"told": told, "score": None})
+    null = sum(ratings[n].told == "null" for n in mine)
+    assert list(unusable(Results(ratings=ratings))) == [
+        f"judge judge_a: {len(mine) - 3 - null} of {len(mine)} scores can be used;"
+        f" 2 quote what nobody said, 1 fit no form; {null} cannot be scored, by its word"
+    ]
 
 
 def test_words_of_a_client_are_no_markup_in_the_report(reported: tuple[Path, str]) -> None:
@@ -256,7 +320,7 @@ def test_answers_to_fixed_histories_are_compared_with_dialogues_that_exist(desk:
     paper = [talk for talk in evaluation.talks if talk.counsellor == "paper"]
     assert {talk.replies for talk in paper} == {RING}, "judges read the reply, and no reasoning"
     found = summary.summarise(evaluation, store.rubrics_of(evaluation)[:1], Knowledge.load(), Library())
-    assert found.signals["leak"]["paper"] == 1.0, "the reasoning of a corpus is counted"
+    assert found.signals["leak"]["paper"].value == 1.0, "the reasoning of a corpus is counted"
     shown = desk.psyllm("trace", "show", "e", paper[0].id)
     assert shown.returncode == 0 and "counsellor paper" in shown.stdout
 
@@ -296,6 +360,10 @@ def test_a_graph_without_a_critic_asks_none(desk: Desk) -> None:
     ("flags", "told"),
     [
         ("--counsellor nobody --clients posts.jsonl", "there is no model 'nobody'"),
+        (
+            "--counsellor rehearsal --judges embeded --clients posts.jsonl",
+            "no model 'embeded'; did you mean embedded?",
+        ),
         ("--counsellor rehearsal:magic --clients posts.jsonl", "no strategy 'magic'"),
         ("--clients posts.jsonl", "nobody to evaluate"),
         ("--counsellor rehearsal --clients posts.jsonl --static posts.jsonl", "exclude each other"),

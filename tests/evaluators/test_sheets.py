@@ -89,6 +89,11 @@ def test_a_pass_or_fail_item_takes_no_five_and_has_its_guide_beside_a_csv(tmp_pa
         sheets.read(tmp_path / "s.csv")
 
 
+def test_of_a_missing_sheet_the_sheet_is_named_and_not_its_key(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"ann\.csv does not exist"):
+        sheets.read(tmp_path / "ann.csv")
+
+
 def test_a_sheet_is_never_written_over(tmp_path: Path) -> None:
     rows = sheets.rows(talks(), [RUBRIC], 1, 2, seed=1)
     sheets.write(tmp_path / "s.csv", rows)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from psyllm.errors import Failure, UsageError
-from psyllm.journal import DATABASE, Call, Journal, Usage, inflate
+from psyllm.journal import DATABASE, Journal
 from psyllm.messages import Message, Step
 from psyllm.records import Dialogue, PromptRef, Provenance, Status
+from psyllm.rows import Call, Usage, inflate
 from psyllm.runs import Run
 
 FACTS = {"grow.seed": 1, "models.critic": "m"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from psyllm.errors import UsageError
-from psyllm.journal import DATABASE, Call, Journal, Usage
+from psyllm.journal import DATABASE, Journal
 from psyllm.messages import Message, Step
 from psyllm.records import (
     CasePlan,
@@ -27,6 +27,7 @@ from psyllm.records import (
     Status,
     Turn,
 )
+from psyllm.rows import Call, Usage
 from psyllm.runs import Coverage, Run
 
 FACTS = {"grow.seed": 3, "grow.coverage": {"cbt": 3, "act": 1}, "models.critic": "m"}
