@@ -71,8 +71,8 @@ check: .venv/dev ## lint, formatting, types, clinical data, rubrics
 	$(BIN)/psyllm clinical lint
 	$(BIN)/psyllm eval lint
 
-bench: .venv/dev ## measure the cost of a call against a bare client, in one run
-	$(BIN)/python bench/calls.py
+bench: .venv/dev ## measure the whole graph beside its peers on one mock server (25 minutes; BENCH=--quick: 3)
+	$(BIN)/python -m bench.throughput $(BENCH)
 
 soak: .venv/dev ## end one run a hundred times at random and compare it with an undisturbed one (half an hour)
 	$(BIN)/python bench/soak.py --kills 100 --copies 8

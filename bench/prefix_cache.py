@@ -3,6 +3,10 @@
 Grows a few dialogues by rehearsal, then sends the very messages of their calls, in the order made, to the embedded
 model (one token of answer each) and reads the server's own count of cached prompt tokens. The reference, in the same
 run, is the same text in the order that comes naturally: the turn's task and its data first, what stays the same last.
+
+Any other server that counts them does too; vLLM must be told to (`vllm serve ... --enable-prompt-tokens-details`):
+
+    python bench/prefix_cache.py --endpoint http://127.0.0.1:8000/v1 --model smollm2
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import argparse
 import asyncio
 import tempfile
 from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 
 import aiohttp
@@ -58,19 +63,22 @@ def ordered(call: StoredCall) -> list[dict[str, str]]:
     return [{"role": role, "content": text} for role, text in call.messages]
 
 
-async def cached(dialogues: list[list[StoredCall]], *, ours: bool) -> dict[tuple[str, bool], tuple[int, int]]:
-    """(role, after round 1) -> prompt tokens, cached ones, by the server's own count."""
+async def cached(
+    dialogues: list[list[StoredCall]], *, ours: bool, endpoint: str | None = None, model: str = ""
+) -> dict[tuple[str, bool], tuple[int, int]]:
+    """(role, after round 1) -> prompt tokens, cached ones, by the server's own count; without an endpoint, embedded."""
     sums: dict[tuple[str, bool], list[int]] = defaultdict(lambda: [0, 0])
-    with embedded(SLOTS, CONTEXT) as base_url:
+    with nullcontext(endpoint) if endpoint else embedded(SLOTS, CONTEXT) as base_url:
         async with aiohttp.ClientSession() as session:
             for calls in dialogues:
                 for call in calls:
                     body = {"messages": ordered(call) if ours else naive(call), "max_tokens": 1, "temperature": 0}
+                    body |= {"model": model} if model else {}
                     async with session.post(f"{base_url}/chat/completions", json=body) as reply:
                         usage = (await reply.json())["usage"]
                     total = sums[call.role, int(call.path.split("/")[0]) > 1]
                     total[0] += usage["prompt_tokens"]
-                    total[1] += usage["prompt_tokens_details"]["cached_tokens"]
+                    total[1] += (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     return {key: (prompt, hit) for key, (prompt, hit) in sums.items()}
 
 
@@ -82,13 +90,19 @@ def share(sums: dict[tuple[str, bool], tuple[int, int]], role: str | None, later
 
 def main() -> None:
     configure()
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dialogues", type=int, default=1)
+    parser.add_argument("--endpoint", help="base URL, ending in /v1; default: the embedded model")
+    parser.add_argument("--model", default="", help="as the endpoint knows it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         dialogues = asyncio.run(grown(Path(folder) / "run", options.dialogues))
-    ours, theirs = (asyncio.run(cached(dialogues, ours=which)) for which in (True, False))
-    table = Table(title=f"cached prompt tokens, {len(dialogues)} dialogues of 3 rounds, SmolLM2 tokens", box=None)
+    ours, theirs = (
+        asyncio.run(cached(dialogues, ours=which, endpoint=options.endpoint, model=options.model))
+        for which in (True, False)
+    )
+    where = options.endpoint or "the embedded model"
+    table = Table(title=f"cached prompt tokens, {len(dialogues)} dialogues of 3 rounds, by {where}", box=None)
     for heading in ("role", "round 1", "later rounds", "all", "all, naive order"):
         table.add_column(heading, justify="left" if heading == "role" else "right")
     for role in [*sorted({role for role, _ in ours}), None]:
