@@ -18,7 +18,10 @@ FUSE = {
 
 
 def network_kind(folder: Path) -> str:
-    """The type of the network file system that a folder lies on, or would; '' on a local disk, or if nobody can say."""
+    """The type of the network file system that a folder lies on, or would; '' on a local disk, or if nobody can say.
+
+    The root counts as local: sandboxes serve it over 9p, to one machine alone.
+    """
     try:
         lines = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -28,7 +31,7 @@ def network_kind(folder: Path) -> str:
     for line in lines:
         device, point, type_, *_ = line.split(" ")
         mounted = Path(re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), point))
-        if place.is_relative_to(mounted) and len(mounted.parts) >= len(best.parts):
+        if mounted != Path("/") and place.is_relative_to(mounted) and len(mounted.parts) >= len(best.parts):
             best, kind, source = mounted, type_, device
     if kind in NETWORK or (kind.startswith("fuse.") and kind.removeprefix("fuse.") in FUSE):
         return kind

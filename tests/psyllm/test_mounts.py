@@ -12,7 +12,7 @@ from psyllm.journal import Journal, shard_numbers
 from psyllm.labels import Label, Labels
 
 TABLE = """\
-/dev/vda / ext4 rw 0 0
+none / 9p rw 0 0
 server:/data {folder}/shared\\040disk nfs4 rw 0 0
 /dev/vdb {folder}/shared\\040disk/local xfs rw 0 0
 rclone {folder}/bucket fuse.rclone rw 0 0
