@@ -101,6 +101,7 @@ class Grower:
         self._checkpoints = InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=_KEPT)) if reviews else None
         self._graph = build_graph(cast, self._checkpoints)
         self._waiting = posts
+        self._to_begin = total - before
         self.tally = Tally(total=total, before=before)
 
     def stop(self, failure: PsyllmError | None = None) -> None:
@@ -128,6 +129,9 @@ class Grower:
             except PsyllmError as error:
                 self.stop(error)
                 return
+            self._to_begin -= 1
+            if post is None or self._to_begin <= 0:
+                self.caller.drain()
             if post is None:
                 return
             decisions = await self._decisions()

@@ -15,7 +15,7 @@ import json
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -103,16 +103,23 @@ class Caller:
     def troubled(self) -> list[str]:
         """A line for every address that is gone, or that takes fewer calls at once than it might."""
         lines = []
-        for endpoint in {each.name: each for each in self.endpoints.values()}.values():
-            for address in endpoint.addresses:
-                gate = address.gate
-                if address.gone:
-                    lines.append(
-                        f"{endpoint.name}: {address.base_url} cannot be reached; tried again every few seconds"
-                    )
-                elif gate.width < gate.places:
-                    lines.append(f"{endpoint.name}: {address.base_url} is busy, {gate.width} of {gate.places} places")
+        for name, address in self._addresses():
+            gate = address.gate
+            if address.gone:
+                lines.append(f"{name}: {address.base_url} cannot be reached; tried again every few seconds")
+            elif gate.width < gate.places:
+                lines.append(f"{name}: {address.base_url} is busy, {gate.width} of {gate.places} places")
         return lines
+
+    def drain(self) -> None:
+        """No further dialogue begins: earlier rounds go first from now on, so that the last dialogues end together."""
+        for _, address in self._addresses():
+            address.gate.drain()
+
+    def _addresses(self) -> Iterator[tuple[str, Address]]:
+        """Every address once, with the name of its model."""
+        for endpoint in {each.name: each for each in self.endpoints.values()}.values():
+            yield from ((endpoint.name, address) for address in endpoint.addresses)
 
     def go_on(self, dialogue_id: str, position: int) -> None:
         """A fork's next call is its step `position`; those before are its parent's."""

@@ -3,6 +3,7 @@
     gate = Gate(64)
     async with gate.place(depth=2) as place:   # later rounds go first, so that dialogues finish
         ...                                    # then place.answered(), or place.refused() after HTTP 429 or 503
+    gate.drain()                               # earlier rounds go first, so that the last dialogues end together
 
 Additive increase, multiplicative decrease. A refusal now and then says nothing about load and changes nothing; where
 they come in a burst, the width is halved, once: requests that were sent before the cut do not count again. Every
@@ -35,6 +36,8 @@ class Gate:
         """The widest that it ever is."""
         self._width = float(places)
         self._inside = 0
+        self._first = -1
+        """By what a depth is multiplied; the smallest goes first."""
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._tickets = count()
         self._refusals = 0.0
@@ -44,6 +47,13 @@ class Gate:
     def width(self) -> int:
         """Places that there are now, at least one."""
         return int(self._width)
+
+    def drain(self) -> None:
+        """No further dialogue begins: let in the shallowest first, or the last would be alone at the end."""
+        if self._first < 0:
+            self._first = 1
+            self._waiting = [(-depth, ticket, turn) for depth, ticket, turn in self._waiting]
+            heapq.heapify(self._waiting)
 
     @asynccontextmanager
     async def place(self, depth: int = 0) -> AsyncIterator[Place]:
@@ -56,7 +66,7 @@ class Gate:
 
     async def _enter(self, depth: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (-depth, next(self._tickets), turn))
+        heapq.heappush(self._waiting, (self._first * depth, next(self._tickets), turn))
         self._admit()
         try:
             await turn

@@ -36,6 +36,7 @@ async def replay(chains: list[Chain]) -> None:
             for depth, body in chain:
                 async with gate.place(depth), session.post(url, data=body, headers=headers) as reply:
                     json.loads(await reply.read())
+        gate.drain()
 
     with Clock() as clock:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:

@@ -44,6 +44,25 @@ async def test_the_deepest_goes_first_and_those_alike_in_order() -> None:
     assert went == ["third", "second", "first", "other first", "plan"]
 
 
+async def test_at_the_end_the_shallowest_goes_first_whoever_came_before_that() -> None:
+    gate = Gate(1)
+    went: list[str] = []
+
+    async def go(name: str, depth: int) -> None:
+        async with gate.place(depth):
+            went.append(name)
+
+    async with asyncio.TaskGroup() as group, gate.place():
+        for name, depth in (("third", 3), ("first", 1), ("other first", 1)):
+            group.create_task(go(name, depth))
+        await asyncio.sleep(0)
+        gate.drain()
+        gate.drain()
+        group.create_task(go("second", 2))
+        await asyncio.sleep(0)
+    assert went == ["first", "other first", "second", "third"]
+
+
 async def test_who_gives_up_waiting_or_breaks_inside_takes_no_place_along() -> None:
     gate = Gate(1)
 
