@@ -77,7 +77,7 @@ def test_a_quote_in_the_reasoning_leads_to_the_words_that_the_client_said(shown:
     dialogue, words = next(
         (dialogue, words)
         for dialogue in shown.dialogues(Status.ACCEPTED)
-        if dialogue.turns[0].reply
+        if dialogue.turns[0].reply and not dialogue.turns[0].drafts
         for _, _, words in quotes(dialogue.turns[0].reply.reasoning)
     )
     page = opened(f"{shown.url}/d/{dialogue.id}")
