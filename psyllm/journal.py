@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -192,16 +192,14 @@ class Journal:
 
     def _gather(self) -> tuple[list[Job | threading.Event], bool]:
         """The jobs of the next group, and whether the journal is being closed."""
-        group: list[Job | threading.Event] = []
-        item = self._queue.get()
-        deadline = time.monotonic() + GROUP_S
-        while item is not None:
-            group.append(item)
-            try:
-                item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                return group, False
-        return group, True
+        items = [self._queue.get()]
+        if items[0] is not None:
+            time.sleep(GROUP_S)  # to wake up for every item costs the busy loop more than to write it
+        with suppress(queue.Empty):
+            while True:
+                items.append(self._queue.get_nowait())
+        group = [item for item in items if item is not None]
+        return group, len(group) < len(items)
 
     # -------------------------------------------------------- reading
 
