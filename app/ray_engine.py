@@ -74,14 +74,14 @@ async def grow_on_ray(
         stage, here = Path(scratch), Snapshots(str(now()))
         for shard in here.numbers():
             here.fetch(shard, stage)
-        todo = plan(settings, replace(options, run=stage), rules, library, waiting)
+        planned = plan(settings, replace(options, run=stage), rules, library, waiting)
         for shard in shard_numbers(stage):
             snapshots.save(shard, stage)
         remote = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(Node)
         following = asyncio.create_task(_follow(now, options.snapshot_s))
         try:
             return await work_through(
-                todo, settings, options, rules, lambda job: _Actor(remote, job, snapshots.url), now
+                planned, settings, options, rules, lambda job: _Actor(remote, job, snapshots.url), now
             )
         finally:
             following.cancel()

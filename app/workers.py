@@ -92,7 +92,7 @@ class Sum:
 class Plan:
     """What is to be done: the posts of each database that go on, and what was before."""
 
-    todo: dict[int, set[str]]
+    posts: dict[int, set[str]]
     """Shard -> ids of the posts that go on there."""
     tally: Tally
     spent: Spent
@@ -103,12 +103,12 @@ async def grow_sharded(
 ) -> End:
     """Grow with several processes. Raises UsageError or Failure, the first that a worker reports."""
     options = replace(options, workers=options.workers or 1)
-    todo = plan(settings, options, rules, library, waiting)
-    return await work_through(todo, settings, options, rules, WorkerProcess, lambda: options.run)
+    planned = plan(settings, options, rules, library, waiting)
+    return await work_through(planned, settings, options, rules, WorkerProcess, lambda: options.run)
 
 
 async def work_through(
-    todo: Plan,
+    planned: Plan,
     settings: Settings,
     options: GrowOptions,
     rules: Rules,
@@ -116,13 +116,13 @@ async def work_through(
     now: Callable[[], Path],
 ) -> End:
     """Have a crew do what is planned. `now` gives a folder in which the run can be read as it is."""
-    total = Sum(todo.tally)
+    total = Sum(planned.tally)
     tell_people(settings, options)
     with growing(
         "rehearsal" in settings.kinds(options.profile), live=console.is_terminal and not options.log_json
     ) as show:
         show.watch(total.tally, total.meter, options.run, total.troubled)
-        crew = Crew(settings, options, rules, todo, total, show.refresh, hire, now)
+        crew = Crew(settings, options, rules, planned, total, show.refresh, hire, now)
         await crew.run()
     if crew.fatal is not None:
         raise crew.fatal
@@ -143,14 +143,14 @@ def plan(settings: Settings, options: GrowOptions, rules: Rules, library: Librar
         placed = place(waiting.origins, journals, options.workers)
         ended = {number: journal.statuses() for number, journal in journals.items()}
         spent = [journal.spent() for journal in journals.values()]
-    todo: dict[int, set[str]] = {}
+    posts: dict[int, set[str]] = {}
     for post_id, number in placed.items():
         if not_over(ended[number].get(post_id), options.failed):
-            todo.setdefault(number, set()).add(post_id)
-    count = sum(map(len, todo.values()))
+            posts.setdefault(number, set()).add(post_id)
+    count = sum(map(len, posts.values()))
     tally = Tally(count) if options.failed == "only" else Tally(waiting.total, waiting.total - count)
     return Plan(
-        todo,
+        posts,
         tally,
         Spent(sum(s.cost_usd for s in spent), sum(s.tokens for s in spent), sum(s.unpriced for s in spent)),
     )
@@ -206,7 +206,7 @@ class Crew:
         try:
             self._look()
             async with asyncio.TaskGroup() as group:
-                for shard in sorted(self._plan.todo, key=lambda shard: len(self._plan.todo[shard])):
+                for shard in sorted(self._plan.posts, key=lambda shard: len(self._plan.posts[shard])):
                     group.create_task(self._keep(shard))
         except asyncio.CancelledError:
             await asyncio.gather(*(worker.end() for worker in self._workers.values()))
@@ -276,7 +276,7 @@ class Crew:
         """The last report of a worker that was lost, with the dialogues that its database says it finished."""
         with Run(self._now()) as run:
             ended = run.statuses()
-        over = (ended[name] for name in self._plan.todo[shard] & ended.keys())
+        over = (ended[name] for name in self._plan.posts[shard] & ended.keys())
         done = Counter(status for status in over if not not_over(status, self._options.failed))
         return last.model_copy(update={"by_status": dict(done), "open": 0, "at_desk": 0})
 

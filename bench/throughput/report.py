@@ -126,6 +126,8 @@ def goals(loads: Sequence[AtLoad]) -> list[Goal]:
     """Those that can be told from these loads."""
     by_name = {(load.latency_ms, load.slots): load for load in loads}
     rows: list[Goal] = []
+    whole: list[Summary] = []
+    """psyllm at the loads whose efficiency is asked for, over at least 1,000 dialogues of four rounds."""
 
     def efficiency(latency_ms: float, slots: int, goal: float) -> None:
         if (load := by_name.get((latency_ms, slots))) and (ours := load.of("psyllm")):
@@ -133,6 +135,7 @@ def goals(loads: Sequence[AtLoad]) -> list[Goal]:
             said = f"{found:.3f}, {ours.median('window_efficiency'):.3f} from first request to last reply"
             said += f"; best engine {best.median('efficiency'):.2f} ({best.client})" if best else ""
             rows.append((f"efficiency at {load.name} at least {goal}", said, found >= goal))
+            whole.append(ours)
 
     efficiency(200, 64, 0.95)
     efficiency(1000, 64, 0.97)
@@ -146,8 +149,10 @@ def goals(loads: Sequence[AtLoad]) -> list[Goal]:
     costs = [(ours.median("cpu_ms_per_call"), load) for load, ours in measured]
     said = ", ".join(f"{cost:.2f} ms at {load.name}" for cost, load in costs)
     rows.append(("CPU a call at most 1.3 ms", said, all(cost <= 1.3 for cost, _ in costs)))
-    rounds = min(int(run["four_rounds"]) for _, ours in measured for run in ours.runs)
-    done = measured[0][1].runs[0]
+    if not whole:
+        return rows
+    rounds = min(int(run["four_rounds"]) for ours in whole for run in ours.runs)
+    done = whole[0].runs[0]
     said = f"at least {rounds} of four rounds in every run, of {done['done']} grown;"
     said += f" {done['accepted'] / done['done']:.0%} accepted"
     rows.append(("at least 1,000 four-round dialogues", said, rounds >= 1000))

@@ -98,6 +98,9 @@ def test_medians_ratios_and_goals() -> None:
     assert found["efficiency at 1000 ms, 64 slots at least 0.97"][1] is True
     assert found["CPU a call at most 1.3 ms"][1] is True
     assert found["at least 1,000 four-round dialogues"][1] is False
+    enough = [row("psyllm", 1, 940, 200, 64), row("psyllm", 1, 500, 50, 256, four_rounds=400)]
+    asked = {goal: met for goal, _, met in goals(summed(enough))}
+    assert asked["at least 1,000 four-round dialogues"], "where no efficiency is asked for, fewer will do"
 
     about = {"started": "2026-11-23T12:00:00", "commit": "abc", "python": "3.11", "cores": 2, "cpu": "a CPU"}
     about |= {"system": "Linux", "load_at_start": [0.1], "minutes": 20.0, "repeats": 3}

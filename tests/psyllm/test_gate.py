@@ -29,17 +29,18 @@ async def told(gate: Gate, outcomes: Iterable[bool]) -> None:
             (place.answered if good else place.refused)()
 
 
+async def go(gate: Gate, went: list[str], name: str, depth: int) -> None:
+    async with gate.place(depth):
+        went.append(name)
+
+
 async def test_the_deepest_goes_first_and_those_alike_in_order() -> None:
     gate = Gate(1)
     went: list[str] = []
 
-    async def go(name: str, depth: int) -> None:
-        async with gate.place(depth):
-            went.append(name)
-
     async with asyncio.TaskGroup() as group, gate.place():
         for name, depth in (("plan", 0), ("first", 1), ("third", 3), ("other first", 1), ("second", 2)):
-            group.create_task(go(name, depth))
+            group.create_task(go(gate, went, name, depth))
         await asyncio.sleep(0)
     assert went == ["third", "second", "first", "other first", "plan"]
 
@@ -48,17 +49,13 @@ async def test_at_the_end_the_shallowest_goes_first_whoever_came_before_that() -
     gate = Gate(1)
     went: list[str] = []
 
-    async def go(name: str, depth: int) -> None:
-        async with gate.place(depth):
-            went.append(name)
-
     async with asyncio.TaskGroup() as group, gate.place():
         for name, depth in (("third", 3), ("first", 1), ("other first", 1)):
-            group.create_task(go(name, depth))
+            group.create_task(go(gate, went, name, depth))
         await asyncio.sleep(0)
         gate.drain()
         gate.drain()
-        group.create_task(go("second", 2))
+        group.create_task(go(gate, went, "second", 2))
         await asyncio.sleep(0)
     assert went == ["first", "other first", "second", "third"]
 
