@@ -199,11 +199,14 @@ async def _grow(settings: Settings, options: GrowOptions, rules: Rules, library:
     async with seated_grower(settings, options, rules, library, begin, folder=options.run) as grower:
         caller = grower.caller
         tell_people(settings, options)
-        with growing(grower.cast.rehearsal, live=console.is_terminal and not options.log_json) as show:
+        loop = asyncio.get_running_loop()
+        with (
+            _interruptible(loop, grower),
+            growing(grower.cast.rehearsal, live=console.is_terminal and not options.log_json) as show,
+        ):
             grower.on_dialogue = lambda _: show.refresh()
             show.watch(grower.tally, caller.meter, options.run, caller.troubled)
-            loop = asyncio.get_running_loop()
-            with _interruptible(loop, grower), _limited(loop, grower, options.budget) as limit:
+            with _limited(loop, grower, options.budget) as limit:
                 await grower.run()
         grower.journal.flush()
         return End(grower.tally, limit.reached, len(grower.journal.failed()))

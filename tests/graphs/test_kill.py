@@ -7,6 +7,8 @@ import random
 import signal
 import subprocess
 import time
+from bisect import bisect
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ from psyllm.runs import Run
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 10
 CALLS_IN_FLIGHT = 6
-LOST_S = 0.1
-"""What the journal may not have committed yet when it is killed, counted from when the client had read the answer."""
+REPAID = 4 * CALLS_IN_FLIGHT
+"""What one kill may cost: the calls in flight, and those whose answers the journal had not committed yet. It commits
+within hundredths of a second; the server takes 60 ms for a call, so these are answers of the last 0.2 s. Counted in
+calls, not seconds: on a slow machine both the client and its journal are slow."""
 
 
 class Log:
@@ -75,15 +79,14 @@ def test_ten_kills_lose_nothing(tmp_path: Path, server: RehearsalProcess, psyllm
     log = Log(tmp_path / "server.jsonl")
     before = len(log.entries())
     lots = random.Random(4)
-    lives: list[tuple[float, float]] = []
+    lives: list[float] = []
     while len(lives) < KILLS:
         requests = sum(entry["event"] == "in" for entry in log.entries())
-        started = time.time()
         process = grow(psyllm_path, tmp_path, "killed")
         alive = log.wait_for(requests + lots.randint(4, 40), process)
         assert alive, "the run ended before all kills were made"
         process.send_signal(signal.SIGKILL)
-        lives.append((started, time.time()))
+        lives.append(time.time())
         process.communicate()
         assert process.returncode == -signal.SIGKILL
     finish(grow(psyllm_path, tmp_path, "killed"))
@@ -93,25 +96,13 @@ def test_ten_kills_lose_nothing(tmp_path: Path, server: RehearsalProcess, psyllm
     assert len(expected) == 26
     assert found == expected
 
-    repaid = 0
-    asked: dict[str, float] = {}
-    on_the_line: dict[int, str] = {}  # port -> the call that it carried last
-    was_read: dict[str, float] = {}
+    repaid = Counter[int]()
+    asked: dict[str, int] = {}
     for entry in log.entries()[before:]:
-        key, port, now = entry["key"], entry["port"], entry["t"]
-        if entry["event"] == "out":
+        if entry["event"] != "in":
             continue
-        # a connection carries its next request once the answer before it has been read
-        if port in on_the_line:
-            was_read[on_the_line[port]] = now
+        life, key = bisect(lives, entry["t"]), entry["key"]
         if key in asked:
-            repaid += 1
-            # what a killed process had sent may reach the server after the kill: it belongs to that life
-            kill = max(killed for started, killed in lives if started <= asked[key])
-            early = kill - was_read.get(key, kill)
-            assert early <= LOST_S, f"read {early:.3f} s before the kill, and paid again"
-        asked[key] = now
-        was_read.pop(key, None)
-        on_the_line[port] = key
-    assert was_read, "no answer was seen to be read"
-    assert 0 < repaid <= KILLS * 3 * CALLS_IN_FLIGHT
+            repaid[asked[key]] += 1
+        asked[key] = life
+    assert 0 < max(repaid.values()) <= REPAID, repaid
