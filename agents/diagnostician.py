@@ -5,14 +5,15 @@ It is sent the criteria of a shortlist alone, at most six disorders that the wor
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Annotated
+from functools import cache, lru_cache
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, create_model, model_validator
 
 from agents.cast import Cast
-from agents.schema import Line, list_of, one_of
+from agents.schema import Line
 from clinical import Knowledge
 from prompts.blocks import TRANSCRIPT_END, transcript
 from psyllm.messages import Message, Prompt, Step
@@ -21,31 +22,78 @@ from psyllm.records import Evidence, Fact, Polarity, Turn
 SentenceNumber = Annotated[int, Field(ge=1, le=500)]
 
 
-class EvidenceReply(BaseModel):
+class EvidenceItem(BaseModel):
     criterion: str
     """As disorder.criterion, e.g. mdd.A1."""
     sentence: SentenceNumber
     polarity: Polarity
 
 
-class FactReply(BaseModel):
+class FactItem(BaseModel):
     fact: str
     value: bool | float
     sentence: SentenceNumber
     disorder: str
 
 
-class RiskReply(BaseModel):
+class RiskItem(BaseModel):
     domain: str
     level: int = Field(ge=0, le=6)
     sentences: list[SentenceNumber] = Field(max_length=6)
 
 
+class Offer(NamedTuple):
+    """What one answer may name."""
+
+    criteria: tuple[str, ...]
+    facts: tuple[str, ...]
+    disorders: tuple[str, ...]
+    domains: tuple[str, ...]
+
+
 class DiagnosisReply(BaseModel):
-    evidence: list[EvidenceReply] = Field(max_length=8)
-    facts: list[FactReply] = Field(max_length=6)
-    risks: list[RiskReply] = Field(max_length=4)
+    """What the diagnostician answers. `diagnosis_schema` narrows it to what is on offer."""
+
+    evidence: list[EvidenceItem] = Field(max_length=8)
+    facts: list[FactItem] = Field(max_length=6)
+    risks: list[RiskItem] = Field(max_length=8)
     questions: list[Line] = Field(max_length=4)
+    offer: ClassVar[Offer | None] = None
+
+    @model_validator(mode="after")
+    def _on_offer(self) -> Self:
+        if self.offer is None:
+            return self
+        named = {
+            "evidence criterion": ([item.criterion for item in self.evidence], self.offer.criteria),
+            "facts fact": ([item.fact for item in self.facts], self.offer.facts),
+            "facts disorder": ([item.disorder for item in self.facts], self.offer.disorders),
+            "risks domain": ([item.domain for item in self.risks], self.offer.domains),
+        }
+        for place, (names, offered) in named.items():
+            if unknown := [name for name in names if name not in offered]:
+                raise ValueError(f"{place} {unknown[0]!r} is not on offer; there is {', '.join(offered) or 'none'}")
+        return self
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As pydantic's, with the names on offer. A run has a thousand lists; to have pydantic make each takes 4 ms."""
+        if cls.offer is None:
+            return super().model_json_schema(*args, **kwargs)
+        schema = copy.deepcopy(_any_diagnosis()) | {"title": cls.__name__}
+        criteria, facts, disorders, domains = cls.offer
+        for item, field, names in (
+            ("EvidenceItem", "criterion", criteria),
+            ("FactItem", "fact", facts),
+            ("FactItem", "disorder", disorders),
+            ("RiskItem", "domain", domains),
+        ):
+            words = names or ("none",)
+            schema["$defs"][item]["properties"][field] |= {"enum": words} if words[1:] else {"const": words[0]}
+        for place, names in (("evidence", criteria), ("facts", facts)):
+            if not names:
+                schema["properties"][place]["maxItems"] = 0
+        return schema
 
     def claims(self) -> tuple[Evidence | Fact, ...]:
         """The proposals as records, evidence first."""
@@ -62,25 +110,21 @@ class DiagnosisReply(BaseModel):
         return (*evidence, *facts)
 
 
+@cache
+def _any_diagnosis() -> dict[str, Any]:
+    schema = DiagnosisReply.model_json_schema()
+    del schema["description"]
+    return schema
+
+
 @lru_cache(maxsize=512)
 def diagnosis_schema(knowledge: Knowledge, disorders: tuple[str, ...]) -> type[DiagnosisReply]:
     """The answer's schema with the criteria and facts of these disorders, and every risk domain."""
-    criteria, facts = knowledge.criterion_ids_of(disorders), knowledge.fact_names_of(disorders)
-    evidence = create_model("EvidenceItem", __base__=EvidenceReply, criterion=(one_of(criteria or ("none",)), ...))
-    fact = create_model(
-        "FactItem",
-        __base__=FactReply,
-        fact=(one_of(facts or ("none",)), ...),
-        disorder=(one_of(disorders or ("none",)), ...),
+    schema = create_model("diagnosis", __base__=DiagnosisReply)
+    schema.offer = Offer(
+        knowledge.criterion_ids_of(disorders), knowledge.fact_names_of(disorders), disorders, knowledge.risk_domains
     )
-    risk = create_model("RiskItem", __base__=RiskReply, domain=(one_of(knowledge.risk_domains), ...))
-    return create_model(
-        "diagnosis",
-        __base__=DiagnosisReply,
-        evidence=(list_of(evidence), Field(max_length=8 if criteria else 0)),
-        facts=(list_of(fact), Field(max_length=6 if facts else 0)),
-        risks=(list_of(risk), Field(max_length=len(knowledge.risk_domains))),
-    )
+    return schema
 
 
 async def diagnose(cast: Cast, step: Step, turns: Sequence[Turn]) -> DiagnosisReply:

@@ -76,7 +76,7 @@ def test_without_a_list_risk_alone_can_be_answered(knowledge: Knowledge) -> None
     risk = {"domain": "suicide", "level": 2, "sentences": [1]}
     answer = {"evidence": [], "facts": [], "risks": [risk], "questions": []}
     assert schema.model_validate(answer).risks[0].level == 2
-    with pytest.raises(ValueError, match="at most 0"):
+    with pytest.raises(ValueError, match="criterion 'none' is not on offer"):
         schema.model_validate(answer | {"evidence": [{"criterion": "none", "sentence": 1, "polarity": "asserts"}]})
 
 
