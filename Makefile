@@ -51,8 +51,8 @@ eval-demo: .venv/eval ## let three rehearsed counsellors talk with clients, judg
 	  --judges judge_a --judges judge_b --judges judge_first --judges judge_long --judges judge_noisy
 	@$(BIN)/psyllm eval report runs/eval-demo --html
 
-test: .venv/dev ## set up everything and run the tests (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest
+test: .venv/dev ## set up everything and run the tests, two files at a time (under 15 minutes on 2 cores)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-train: .venv/dev .venv/train ## run the tests of training, which need torch
 	$(BIN)/python -m pytest -m 'train and not slow and not gpu' tests/trainer

@@ -214,11 +214,12 @@ class _ReplyCase:
 
     @property
     def labels(self) -> WholeWords:
-        return _labels_of(self.knowledge)
+        return labels_of(self.knowledge)
 
 
 @cache
-def _labels_of(knowledge: Knowledge) -> WholeWords:
+def labels_of(knowledge: Knowledge) -> WholeWords:
+    """The names of disorders, which are kept from the person."""
     return any_of(tuple(re.escape(label) for label in sorted(knowledge.labels, key=len, reverse=True)))
 
 
@@ -295,7 +296,7 @@ def _no_verdict(case: _ReplyCase) -> Iterator[str]:
 
 
 def _labels(knowledge: Knowledge, text: str) -> Iterator[str]:
-    yield from found(_labels_of(knowledge), text)
+    yield from found(labels_of(knowledge), text)
     yield from found(listed("manual_words"), text)
 
 

@@ -84,8 +84,11 @@ def grow(
         typer.Option(metavar="URL", help="With Ray: where nodes keep snapshots, if not in the run folder."),
     ] = None,
     snapshot_every: Annotated[
-        float, typer.Option(metavar="S", min=1, help="With Ray: how much a lost machine may cost.")
-    ] = 30,
+        float | None,
+        typer.Option(
+            metavar="S", min=1, help="With Ray: how much a lost machine may cost; default: 30.", show_default=False
+        ),
+    ] = None,
     prompts: PromptFolder = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="List invalid posts and go on without them.")

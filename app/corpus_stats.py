@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from rich.table import Table
 
+from agents.checks import labels_of
 from agents.markers import Counted
 from agents.words import listed
 from app.embedding import EmbeddingOptions, embedder
@@ -57,12 +57,11 @@ def stats_command(
     if figure_folder is not None and figure_folder.exists():
         raise UsageError(f"{figure_folder} exists", hint="give another --figures, or remove it")
     knowledge, library = Knowledge.load(), Library()
-    labels = sorted(map(re.escape, knowledge.labels), key=len, reverse=True)
     markers = Counted.of(library, knowledge)
     patterns = Patterns(
         leak=listed("instruction_leak").exact,
         stock=listed("stock_opening").exact,
-        labels=re.compile(rf"(?<!\w)(?:{'|'.join(labels)})(?!\w)", re.IGNORECASE),
+        labels=labels_of(knowledge).exact,
         stock_phrase=listed("stock_phrase").exact,
         reflection=listed("reflection").exact,
         markers=markers.shown,

@@ -70,8 +70,8 @@ class GrowOptions:
     """Of the cluster; None for one that runs here, or a new one."""
     snapshots: str | None = None
     """URL of the storage where nodes keep their snapshots; None for the run folder, which all of them must see then."""
-    snapshot_s: float = 30
-    """Seconds between two snapshots of a database that grows on a cluster."""
+    snapshot_s: float | None = None
+    """Seconds between two snapshots of a database that grows on a cluster; None for the default."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def grow(options: GrowOptions) -> int:
         )
     models = {name: settings.models[name] for name in settings.cast(options.profile).values()}
     options.budget.check(models)
-    if options.engine != "ray" and (options.address or options.snapshots):
-        raise UsageError("--address and --snapshots are for a Ray cluster", hint="add --engine ray")
+    if options.engine != "ray" and (options.address or options.snapshots or options.snapshot_s):
+        raise UsageError("--address, --snapshots and --snapshot-every are for a Ray cluster", hint="add --engine ray")
     if re.match(r"\w+:/", str(options.run)):
         raise UsageError(
             f"--run {options.run} is no folder",

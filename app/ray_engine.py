@@ -32,6 +32,8 @@ from psyllm.journal import held, shard_numbers
 from psyllm.settings import Rules, Settings
 from psyllm.snapshots import Snapshots, fold_in
 
+SNAPSHOT_S = 30.0
+"""Between two snapshots of a database, where nothing else is said: what a lost node costs at most."""
 AT_ONCE_S = 20.0
 """Seconds that the last snapshots may take when a run is stopped at once."""
 
@@ -62,7 +64,8 @@ async def grow_on_ray(
 
     with cluster(options.address) as ray, ExitStack() as stack, tempfile.TemporaryDirectory() as scratch:
         cores = int(ray.cluster_resources().get("CPU", 0))
-        options = replace(options, workers=options.workers or max(1, cores))
+        every_s = options.snapshot_s or SNAPSHOT_S
+        options = replace(options, workers=options.workers or max(1, cores), snapshot_s=every_s)
         nodes = sum(node["Alive"] for node in ray.nodes())
         console.print(f"on Ray: {nodes} {'node' if nodes == 1 else 'nodes'}, {cores} cores, {options.workers} workers")
         if options.workers > cores:
@@ -78,7 +81,7 @@ async def grow_on_ray(
         for shard in shard_numbers(stage):
             snapshots.save(shard, stage)
         remote = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(Node)
-        following = asyncio.create_task(_follow(now, options.snapshot_s))
+        following = asyncio.create_task(_follow(now, every_s))
         try:
             return await work_through(
                 planned, settings, options, rules, lambda job: _Actor(remote, job, snapshots.url), now

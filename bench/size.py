@@ -62,6 +62,7 @@ def fill(path: Path, dialogues: int) -> None:
         own = {"id": "id + :n * :calls", "key": "randomblob(32)", "post_id": "post_id || '-' || :n"}
         columns = ", ".join(own.get(name, name) for name in names)
         db.execute("PRAGMA synchronous=OFF")
+        db.execute("PRAGMA cache_size=-1000000")  # 1 GB: the new keys come in no order
         for n in range(1, -(-dialogues // have)):
             values = {"n": n, "texts": texts, "calls": calls}
             db.execute("BEGIN")

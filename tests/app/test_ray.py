@@ -80,6 +80,7 @@ def test_without_ray_one_line_says_what_to_install(desk: Desk) -> None:
     ("more", "said"),
     [
         (("--address", "127.0.0.1:1"), "add --engine ray"),
+        (("--snapshot-every", "5"), "add --engine ray"),
         (("--engine", "ray", "--review"), "--review and --engine ray do not go together"),
         (("--engine", "ray", "--models", "desk"), "a desk and --engine ray do not go together"),
     ],

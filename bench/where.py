@@ -1,0 +1,92 @@
+"""Where a call's CPU goes: python bench/where.py (with py-spy beside it: pip install py-spy)
+
+Grows dialogues on a rehearsal server in a process of its own, looks at its stacks five hundred times a second, and
+counts each look for the first of the parts below that it is in. Imports and idle threads are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from bench.calls import graph
+from psyllm.errors import UsageError
+from psyllm.logs import configure
+from psyllm.rehearsal import RehearsalProcess
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "the journal's thread: compressing, SQLite, fsync": ("_write (psyllm/journal.py",),
+    "aiohttp: one request": ("Chat._post ",),
+    "langchain-openai: payload and result": ("Chat._agenerate ",),
+    "langchain-core: callbacks and messages": ("BaseChatModel.", "BaseMessage."),
+    "answer schemas": ("create_model ", "model_json_schema ", "form_of "),
+    "keys, parsing, records of a call": ("(psyllm/calls.py",),
+    "clinical knowledge": ("(clinical/",),
+    "checks in code": ("(agents/checks.py", "(agents/safety.py", "(agents/words.py"),
+    "prompts: rendering": ("(prompts/",),
+    "agents and graph nodes": ("(agents/", "(graphs/"),
+    "LangGraph: supersteps, channels, tasks": ("(langgraph/", "(pregel/", "(_internal/"),
+}
+REST = "the event loop and the rest"
+
+
+def counted(stacks: Iterable[str]) -> Counter[str]:
+    """Looks per part, from py-spy's raw lines: frames from the outermost in, joined by ';', then how often."""
+    looks = Counter[str]()
+    for line in stacks:
+        stack, _, count = line.rpartition(" ")
+        if "importlib" in stack or not ("Runner.run" in stack or "_write (psyllm/journal.py" in stack):
+            continue
+        part = next((part for part, marks in PARTS.items() if any(mark in stack for mark in marks)), REST)
+        looks[part] += int(count)
+    return looks
+
+
+def main() -> None:
+    configure()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--posts", type=int, default=300)
+    parser.add_argument("--latency-ms", type=float, default=50)
+    parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--grow", nargs=2, metavar=("URL", "FOLDER"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.grow:
+        url, folder = given.grow
+        cpu = time.process_time()
+        calls = uvloop.run(graph(url, Path(folder), given.posts, given.slots))
+        sys.stdout.write(f"{calls} {time.process_time() - cpu}")
+        return
+    py_spy = shutil.which("py-spy", path=Path(sys.executable).parent) or shutil.which("py-spy")
+    if py_spy is None:
+        raise UsageError("py-spy is not installed", hint="pip install py-spy")
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        RehearsalProcess(latency_ms=given.latency_ms, slots=given.slots, fault_rate=0) as server,
+    ):
+        raw = Path(scratch) / "stacks.txt"
+        record = [py_spy, "record", "--rate", "500", "--format", "raw", "--output", str(raw), "--"]
+        child = [sys.executable, "-m", "bench.where", "--grow", server.base_url, str(Path(scratch) / "run")]
+        child += ["--posts", str(given.posts), "--slots", str(given.slots)]
+        done = subprocess.run([*record, *child], stdout=subprocess.PIPE, text=True, check=True)
+        looks = counted(raw.read_text(encoding="utf-8").splitlines())
+    calls, cpu = (float(word) for word in done.stdout.split()[-2:])
+    table = Table("share", "ms/call", "what", title=f"{calls:.0f} calls, {1000 * cpu / calls:.2f} ms of CPU a call")
+    for part, count in looks.most_common():
+        share = count / looks.total()
+        table.add_row(f"{100 * share:.0f} %", f"{1000 * share * cpu / calls:.2f}", part)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
