@@ -74,11 +74,11 @@ async def seated_grower(
                 open_dialogues=2 * places,
                 reviews=Labels(options.run) if options.review else None,
             )
-            _busy_loop()
+            busy_loop()
             yield grower
 
 
-def _busy_loop() -> None:
+def busy_loop() -> None:
     """Set the interpreter up for thousands of short-lived objects a second and one thread that writes them down."""
     sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn
     gc.freeze()  # what start-up made is never garbage
