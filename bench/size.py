@@ -1,4 +1,4 @@
-"""Whether a call costs more in a large run: python bench/size.py --sizes 1000 10000
+"""Whether a call costs more in a large run: python bench/size.py --sizes 1000 10000 100000 --dialogues 1000
 
 Grows some dialogues, then fills the run's database with copies of all its rows under other ids until it holds so many
 dialogues, and grows further ones on each. Their CPU is this process alone; the ratio to the smallest is what counts.
@@ -54,13 +54,14 @@ async def grow(base_url: str, folder: Path, first: int, count: int) -> tuple[int
 
 def fill(path: Path, dialogues: int) -> None:
     """Copy every row under other ids until the database holds so many dialogues; texts that differ differ here too."""
-    with closing(connect(path)) as db:
+    with closing(connect(path, wal=False)) as db:
         (have,) = db.execute("SELECT count(*) FROM dialogues").fetchone()
         (texts,) = db.execute("SELECT max(id) FROM texts").fetchone()
         (calls,) = db.execute("SELECT max(id) FROM calls").fetchone()
         names = [row[1] for row in db.execute("PRAGMA table_info(calls)")]
         own = {"id": "id + :n * :calls", "key": "randomblob(32)", "post_id": "post_id || '-' || :n"}
         columns = ", ".join(own.get(name, name) for name in names)
+        db.execute("PRAGMA journal_mode=OFF")
         db.execute("PRAGMA synchronous=OFF")
         db.execute("PRAGMA cache_size=-1000000")  # 1 GB: the new keys come in no order
         for n in range(1, -(-dialogues // have)):

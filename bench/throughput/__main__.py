@@ -84,8 +84,8 @@ class Session:
                 console.print(f"{place}: {_told(row)}; about {_minutes(self.seconds_left())} left", soft_wrap=True)
 
     def _one(self, load: Load, client: Client, repeat: int, *, beside: bool = False) -> Row:
-        row: Row = {"client": client.name, "latency_ms": load.latency_ms, "slots": load.slots, "repeat": repeat}
-        row |= {"side_by_side": beside}
+        row: Row = {"client": client.name, "latency_ms": load.latency_ms, "slots": load.slots}
+        row |= {"more_places": load.more_places, "repeat": repeat, "side_by_side": beside}
         where = f"{load.name}: {client.name}"
         if why := self._cannot.get(client.environment) or self._cannot.get(where):
             return row | {"failed": why}

@@ -31,10 +31,17 @@ class Load:
     clients: tuple[str, ...]
     beside: tuple[str, ...] = ()
     """Clients whose repeats run at the same time, each on a server of its own: they are long and need little CPU."""
+    more_places: int = 0
+    """Calls that a client may have in flight beyond one for each slot: the server holds them back until one is free."""
 
     @property
     def name(self) -> str:
-        return f"{self.latency_ms:g} ms, {self.slots} slots"
+        more = f", {self.places} places" if self.more_places else ""
+        return f"{self.latency_ms:g} ms, {self.slots} slots{more}"
+
+    @property
+    def places(self) -> int:
+        return self.slots + self.more_places
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,10 @@ CLIENTS = {
         Client("distilabel", "engine", "distilabel", "run_distilabel.py", (), "distilabel", 5, 18),
     )
 }
+_QUEUED = ("psyllm", "replay", "openai", "langgraph", "sdg-hub", "data-designer")
 FULL = (
     Load(200, 64, 1000, 200, tuple(name for name in CLIENTS if name != "psyllm-2"), beside=("replay",)),
+    Load(200, 64, 1000, 200, _QUEUED, beside=("replay",), more_places=32),
     Load(
         *(50, 256, 400, 200),
         ("psyllm", "psyllm-2", "replay", "aiohttp", "openai", "langgraph", "sdg-hub", "data-designer"),

@@ -140,7 +140,7 @@ def measure(bench: Bench, client: Client, load: Load, *, keep_run: Path | None =
 
 def _command(bench: Bench, client: Client, load: Load, address: str, home: Path) -> list[str]:
     command = [str(bench.environments.python(client)), str(PEERS / client.script), *client.flags]
-    command += [f"--concurrency={load.slots}"]
+    command += [f"--concurrency={load.places}"]
     if client.grows:
         command += [f"--base-url={address}/v1", f"--posts-used={bench.posts_for(load.dialogues)}"]
         replay = client.script == "run_replay.py"

@@ -75,7 +75,14 @@ def row(client: str, repeat: int, rate: float, latency_ms: float = 50, slots: in
     same = {"wall_s": 10.0, "ideal_s": 5.0, "window_efficiency": 0.6, "cores": 0.5, "rss_mib": 100.0, "calls": 1000}
     same |= {"cpu_ms_per_call": 1.2, "server_cores": 0.1, "server_ms_per_call": 0.2, "other_cores": 0.3, "done": 1100}
     same |= {"request_bytes": 11_000.0, "reply_bytes": 900.0, "missed": 0, "four_rounds": 1050, "accepted": 990}
-    which = {"client": client, "repeat": repeat, "latency_ms": latency_ms, "slots": slots, "side_by_side": False}
+    which = {
+        "client": client,
+        "repeat": repeat,
+        "latency_ms": latency_ms,
+        "slots": slots,
+        "more_places": 0,
+        "side_by_side": False,
+    }
     return which | same | {"calls_per_s": rate, "efficiency": rate / 1000} | more
 
 
@@ -84,7 +91,16 @@ def test_medians_ratios_and_goals() -> None:
     rows += [row("sdg-hub", n, rate) for n, rate in enumerate((240, 10, 260), 1)]
     rows += [row("curator", n, rate) for n, rate in enumerate((100, 100, 100), 1)]
     rows += [row("openai", 1, 1000)]
-    rows.append({"client": "distilabel", "repeat": 1, "latency_ms": 50, "slots": 256, "failed": "no such wheel"})
+    rows.append(
+        {
+            "client": "distilabel",
+            "repeat": 1,
+            "latency_ms": 50,
+            "slots": 256,
+            "more_places": 0,
+            "failed": "no such wheel",
+        }
+    )
     rows += [row("psyllm", 1, 940, 200, 64), row("psyllm", 1, 980, 1000, 64, four_rounds=900)]
     loads = summed(rows)
     assert [each.client for each in loads[0].summaries] == ["openai", "psyllm", "sdg-hub", "curator", "distilabel"]
