@@ -80,7 +80,7 @@ async def seated_grower(
 
 def busy_loop() -> None:
     """Set the interpreter up for thousands of short-lived objects a second and one thread that writes them down."""
-    sys.setswitchinterval(0.001)  # seconds; the journal's thread must get its turn
+    sys.setswitchinterval(0.0001)  # seconds; the journal's thread needs ten turns a call, or it falls behind
     gc.freeze()  # what start-up made is never garbage
     gc.set_threshold(100_000, 50, 100)  # looking for cycles takes a tenth of a call else
 

@@ -181,6 +181,7 @@ class Caller:
     ) -> tuple[StoredReply, Answered | Misfit]:
         sampling = self._sampling(endpoint.settings, step, prompt.role, correction)
         key = _key(step, prompt.role, correction, endpoint.settings, sampling, form, messages, self.sample)
+        await self.journal.room()
         if (stored := self.journal.find(key)) is not None:
             self.meter.reused += 1
             if position is not None:

@@ -7,6 +7,7 @@ Reading goes through a connection of its own and sees what is committed.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import re
@@ -32,6 +33,8 @@ DATABASE = "journal-0.db"
 """The database of a run that one process grows; each further worker's has the next number."""
 GROUP_S = 0.01
 """Seconds that the writer gathers before it commits."""
+MOST_BEHIND = 256
+"""Jobs that may wait to be committed before nobody makes more: less than a second of a busy process."""
 
 
 def shard_file(shard: int) -> str:
@@ -79,6 +82,8 @@ class Journal:
         self._on_failure = on_failure
         self._failure: Failure | None = None
         self._queue: queue.SimpleQueue[Job | threading.Event | None] = queue.SimpleQueue()
+        self._in_hand = 0
+        """Jobs that the writer has taken and not committed."""
         self._reader = connect(self._file, read_only=True)
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
@@ -166,6 +171,11 @@ class Journal:
         """Keep a fact about the run that no dialogue's fate depends on, such as its profile's name."""
         self._queue.put(lambda w: w.note(key, value))
 
+    async def room(self) -> None:
+        """Wait while the writer is far behind: a killed run would lose what waits, and memory would grow with it."""
+        while self._queue.qsize() + self._in_hand > MOST_BEHIND:  # noqa: ASYNC110 (the writer is a thread)
+            await asyncio.sleep(GROUP_S)
+
     def flush(self) -> None:
         """Wait until everything handed over so far is committed. Raises the Failure that kept it from being so."""
         done = threading.Event()
@@ -180,12 +190,14 @@ class Journal:
             closing_down = False
             while not closing_down:
                 group, closing_down = self._gather()
+                self._in_hand = len(group)
                 try:
                     if self._failure is None:
                         writer.commit([job for job in group if not isinstance(job, threading.Event)])
                 except Exception as error:  # whatever it is, the run must stop and say so
                     self._failure = _write_failure(self._file, error)
                     self._on_failure(self._failure)
+                self._in_hand = 0
                 for job in group:
                     if isinstance(job, threading.Event):
                         job.set()

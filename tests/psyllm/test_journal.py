@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from psyllm.errors import Failure, UsageError
-from psyllm.journal import DATABASE, Journal
+from psyllm.journal import DATABASE, MOST_BEHIND, Journal, connect
 from psyllm.messages import Message, Step
 from psyllm.records import Dialogue, PromptRef, Provenance, Status
 from psyllm.rows import Call, Usage, inflate
@@ -70,6 +71,23 @@ def test_a_call_is_found_again_byte_for_byte_after_reopening(tmp_path: Path) -> 
         (call,) = run.calls("d1")
     assert call.messages == (("system", "You are the client."), ("user", "stable\n\ntask"))
     assert (call.retries, call.cost_usd, call.cached_tokens) == (("HTTP 429",), 0.25, 4)
+
+
+async def test_who_is_far_ahead_of_the_disk_waits_for_it(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "run", FACTS, "0")
+    with closing(connect(tmp_path / "run" / DATABASE)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for n in range(MOST_BEHIND):
+            journal.record(make_call(n.to_bytes(32, "big")), n)
+        await asyncio.wait_for(journal.room(), 10)
+        journal.record(make_call(b"x" * 32), MOST_BEHIND)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(journal.room(), 0.3)
+        other.execute("ROLLBACK")
+    await asyncio.wait_for(journal.room(), 30)
+    journal.close()
+    with Run(tmp_path / "run") as run:
+        assert len(list(run.calls("d1"))) == MOST_BEHIND + 1
 
 
 def test_a_long_dialogue_does_not_cost_its_square(tmp_path: Path) -> None:
