@@ -117,7 +117,7 @@ def _any_diagnosis() -> dict[str, Any]:
     return schema
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def diagnosis_schema(knowledge: Knowledge, disorders: tuple[str, ...]) -> type[DiagnosisReply]:
     """The answer's schema with the criteria and facts of these disorders, and every risk domain."""
     schema = create_model("diagnosis", __base__=DiagnosisReply)

@@ -82,7 +82,8 @@ def busy_loop() -> None:
     """Set the interpreter up for thousands of short-lived objects a second and one thread that writes them down."""
     sys.setswitchinterval(0.0001)  # seconds; the journal's thread needs ten turns a call, or it falls behind
     gc.freeze()  # what start-up made is never garbage
-    gc.set_threshold(100_000, 50, 100)  # looking for cycles takes a tenth of a call else
+    # looking for cycles takes a tenth of a call else; answer schemas that are no longer used are found by the last
+    gc.set_threshold(50_000, 5, 4)
 
 
 def introduce(settings: Settings, options: GrowOptions, library: Library, journal: Journal) -> None:

@@ -94,6 +94,6 @@ def _closed(schema: Any) -> Any:
     return [_closed(item) for item in schema] if isinstance(schema, list) else schema
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def form_of(schema: type[Answered], mode: Mode) -> Form[Answered]:
     return Form(schema, mode)

@@ -82,8 +82,8 @@ class Journal:
         self._on_failure = on_failure
         self._failure: Failure | None = None
         self._queue: queue.SimpleQueue[Job | threading.Event | None] = queue.SimpleQueue()
-        self._in_hand = 0
-        """Jobs that the writer has taken and not committed."""
+        self._group: list[Job | threading.Event | None] = []
+        """What the writer has taken and not committed."""
         self._reader = connect(self._file, read_only=True)
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
@@ -173,7 +173,7 @@ class Journal:
 
     async def room(self) -> None:
         """Wait while the writer is far behind: a killed run would lose what waits, and memory would grow with it."""
-        while self._queue.qsize() + self._in_hand > MOST_BEHIND:  # noqa: ASYNC110 (the writer is a thread)
+        while self._queue.qsize() + len(self._group) > MOST_BEHIND:  # noqa: ASYNC110 (the writer is a thread)
             await asyncio.sleep(GROUP_S)
 
     def flush(self) -> None:
@@ -189,29 +189,27 @@ class Journal:
             writer = Writer(db)
             closing_down = False
             while not closing_down:
-                group, closing_down = self._gather()
-                self._in_hand = len(group)
+                closing_down = self._gather()
                 try:
                     if self._failure is None:
-                        writer.commit([job for job in group if not isinstance(job, threading.Event)])
+                        writer.commit([job for job in self._group if job and not isinstance(job, threading.Event)])
                 except Exception as error:  # whatever it is, the run must stop and say so
                     self._failure = _write_failure(self._file, error)
                     self._on_failure(self._failure)
-                self._in_hand = 0
+                group, self._group = self._group, []
                 for job in group:
                     if isinstance(job, threading.Event):
                         job.set()
 
-    def _gather(self) -> tuple[list[Job | threading.Event], bool]:
-        """The jobs of the next group, and whether the journal is being closed."""
-        items = [self._queue.get()]
-        if items[0] is not None:
+    def _gather(self) -> bool:
+        """Take what there is to write; whether the journal is being closed."""
+        self._group.append(self._queue.get())
+        if self._group != [None]:
             time.sleep(GROUP_S)  # to wake up for every item costs the busy loop more than to write it
         with suppress(queue.Empty):
             while True:
-                items.append(self._queue.get_nowait())
-        group = [item for item in items if item is not None]
-        return group, len(group) < len(items)
+                self._group.append(self._queue.get_nowait())
+        return None in self._group
 
     # -------------------------------------------------------- reading
 
