@@ -1,6 +1,6 @@
 """Where a call's CPU goes: python -m bench.where (with py-spy: pip install py-spy)
 
-Grows dialogues on a rehearsal server in a process of its own, looks at its stacks five hundred times a second, and
+Grows dialogues on a rehearsal server in a process of its own, looks at its stacks two hundred times a second, and
 counts each look at the event loop's thread for the first of the parts below that it is in; the journal's thread is
 what that one did not take of the process's CPU. Imports are left out.
 """
@@ -80,7 +80,7 @@ def main() -> None:
         RehearsalProcess(latency_ms=given.latency_ms, slots=given.slots, fault_rate=0) as server,
     ):
         raw, run = Path(scratch) / "stacks.txt", Path(scratch) / "run"
-        record = [py_spy, "record", "--rate", "500", "--format", "raw", "--output", str(raw), "--"]
+        record = [py_spy, "record", "--nonblocking", "--rate", "200", "--format", "raw", "--output", str(raw), "--"]
         child = [sys.executable, "-m", "bench.where", "--grow", server.base_url, str(run)]
         child += ["--posts", str(given.posts), "--slots", str(given.slots)]
         subprocess.run([*record, *child], stdout=subprocess.DEVNULL, check=True)
