@@ -23,7 +23,6 @@ from rich.table import Table
 
 from app.seats import busy_loop
 from bench.calls import graph
-from psyllm.errors import UsageError
 from psyllm.logs import configure
 from psyllm.rehearsal import RehearsalProcess
 
@@ -74,7 +73,7 @@ def main() -> None:
         return
     py_spy = shutil.which("py-spy", path=Path(sys.executable).parent) or shutil.which("py-spy")
     if py_spy is None:
-        raise UsageError("py-spy is not installed", hint="pip install py-spy")
+        parser.error("py-spy is not installed: pip install py-spy")
     with (
         tempfile.TemporaryDirectory() as scratch,
         RehearsalProcess(latency_ms=given.latency_ms, slots=given.slots, fault_rate=0) as server,

@@ -1,8 +1,8 @@
 """The journal of one run: every post, call and dialogue in one SQLite database (WAL), written in groups.
 
-One thread writes. It commits what has gathered every 10 ms, so that a killed run loses the replies of the last
-commit alone, as long as the disk takes for it; they and the calls in flight are all that the next start pays again.
-Reading goes through a connection of its own and sees what is committed.
+One thread writes. It commits what has gathered every 10 ms, so that a killed run loses what came while the last
+commit was under way; that and the calls in flight are all that the next start pays again. Reading goes through a
+connection of its own and sees what is committed.
 """
 
 from __future__ import annotations

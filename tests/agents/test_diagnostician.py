@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
+from jsonschema import Draft202012Validator, ValidationError
 
 from agents.cast import Cast
 from agents.diagnostician import diagnose, diagnosis_schema
 from clinical import Knowledge
 from clinical.cues import MOST
 from prompts.library import Library
-from psyllm.forms import form_of
+from psyllm.forms import Misfit, form_of
 from psyllm.messages import Step
 from psyllm.records import Evidence, Reply, Sentence, Turn
 from psyllm.settings import Rules
@@ -69,6 +71,25 @@ def test_the_schema_offers_the_criteria_and_facts_of_the_list_alone(knowledge: K
     text = str(form_of(diagnosis_schema(knowledge, ("gad",)), "json_schema").json_schema)
     assert "'gad.A1'" in text and "'most_days'" in text and "mdd" not in text and "bereaved" not in text
     assert "violence_to_others" in text, "every danger can be graded"
+
+
+@pytest.mark.parametrize(
+    ("where", "item"),
+    [
+        ("evidence", {"criterion": "mdd.A1", "sentence": 1, "polarity": "asserts"}),
+        ("facts", {"fact": "bereaved", "value": True, "sentence": 1, "disorder": "gad"}),
+        ("facts", {"fact": "most_days", "value": True, "sentence": 1, "disorder": "mdd"}),
+        ("risks", {"domain": "weather", "level": 2, "sentences": [1]}),
+    ],
+)
+def test_what_is_not_on_the_list_does_not_fit(knowledge: Knowledge, where: str, item: dict[str, object]) -> None:
+    form = form_of(diagnosis_schema(knowledge, ("gad",)), "json_schema")
+    answer: dict[str, object] = {"evidence": [], "facts": [], "risks": [], "questions": []}
+    assert form.read(json.dumps(answer), "stop").claims() == ()
+    with pytest.raises(Misfit, match="is not on offer; there is"):
+        form.read(json.dumps(answer | {where: [item]}), "stop")
+    with pytest.raises(ValidationError):
+        Draft202012Validator(form.json_schema).validate(answer | {where: [item]})
 
 
 def test_without_a_list_risk_alone_can_be_answered(knowledge: Knowledge) -> None:
