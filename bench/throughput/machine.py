@@ -35,11 +35,11 @@ def tree_mib(root: int) -> float:
         except OSError:
             continue
         parents[int(folder.name)], pages[int(folder.name)] = int(fields[1]), int(fields[21])
-    total, todo = 0, [root]
-    while todo:
-        one = todo.pop()
+    total, to_see = 0, [root]
+    while to_see:
+        one = to_see.pop()
         total += pages.get(one, 0)
-        todo += [child for child, parent in parents.items() if parent == one]
+        to_see += [child for child, parent in parents.items() if parent == one]
     return total * _PAGE / 2**20
 
 
